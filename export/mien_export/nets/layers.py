@@ -45,6 +45,11 @@ class EqualLinear(nn.Module):
         return F.linear(x, self.weight * gain, self.bias * self.lr)
 
 
+def per_plane(x: Tensor) -> Tensor:  # [N, C] -> [N, C, 1, 1]
+    """Shape a number per channel for planes; not x[:, :, None, None], whose gradient scatters."""
+    return x.unsqueeze(2).unsqueeze(3)
+
+
 def upsample(x: Tensor, fir: Tensor) -> Tensor:
     """Double x [N, C, H, W] in size, through the filter fir [4, 4] with gain 4."""
     channels = x.shape[1]
@@ -73,7 +78,7 @@ def modulated_convolution(
     grouped convolution, and a gradient by the style needs no gradient by the weights. The blur
     is not folded into the up-convolution, which would cost four times its work.
     """
-    x = x * style[:, :, None, None].to(x.dtype)
+    x = x * per_plane(style).to(x.dtype)
     kernel = weight.to(x.dtype)
     if up_fir is None:
         x = F.conv2d(x, kernel, padding=weight.shape[2] // 2)
@@ -82,5 +87,5 @@ def modulated_convolution(
     if demodulate:
         energy = weight.square().sum((2, 3))  # [c_out, c_in]
         scale = torch.rsqrt(F.linear(style.square(), energy) + DEMODULATION_EPS)
-        x = x * scale[:, :, None, None].to(x.dtype)
+        x = x * per_plane(scale).to(x.dtype)
     return x

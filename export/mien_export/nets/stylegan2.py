@@ -66,6 +66,14 @@ class MappingNetwork(nn.Module):
             w = leaky_relu(getattr(self, f"fc{i}")(w))
         return w
 
+    def truncated(
+        self,
+        w: Tensor,  # [N, w_dim]
+        psi: Tensor,  # [num_ws]
+    ) -> Tensor:  # [N, num_ws, w_dim]
+        """Move w towards the mean, layer by layer (Karras et al. 2019, appendix B)."""
+        return self.w_avg + psi[None, :, None] * (w - self.w_avg)[:, None, :]
+
 
 class SynthesisLayer(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
@@ -80,12 +88,12 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("resample_filter", fir_filter())
         self.noise_const: Tensor
         self.resample_filter: Tensor
-        self.up, self.clamp = up, config.conv_clamp
+        self.up, self.clamp, self.noisy = up, config.conv_clamp, True
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | float) -> Tensor:
         fir = self.resample_filter if self.up else None
         x = modulated_convolution(x, self.weight, self.affine(w), up_fir=fir)
-        if self.training or float(self.noise_strength.detach()):
+        if self.noisy:
             x = x + (self.noise_const * self.noise_strength * noise).to(x.dtype)
         return self.clamped(leaky_relu(x + self.bias[:, None, None].to(x.dtype)))
 
@@ -143,16 +151,18 @@ class Synthesis(nn.Module):
         noise: Tensor | float = 1.0,  # factor of the stored noise: 1 "const", 0 "none"
         dtype: torch.dtype | None = None,  # of the convolutions; None is that of ws
     ) -> Tensor:
+        # Unbound once: the gradient of a slice would be a scatter, of an unbinding it is a stack.
+        w = ws.unbind(1)
         first: Block = self.b4
         x = first.const.to(dtype or ws.dtype).expand(ws.shape[0], -1, -1, -1)
-        x = first.conv1(x, ws[:, 0], noise)
-        image = first.torgb(x, ws[:, 1])
+        x = first.conv1(x, w[0], noise)
+        image = first.torgb(x, w[1])
         for i, resolution in enumerate(self.resolutions[1:]):
             # A block's toRGB shares its w with the next block's first layer.
             block: Block = getattr(self, f"b{resolution}")
-            x = block.conv0(x, ws[:, 2 * i + 1], noise)
-            x = block.conv1(x, ws[:, 2 * i + 2], noise)
-            image = upsample(image, block.resample_filter) + block.torgb(x, ws[:, 2 * i + 3])
+            x = block.conv0(x, w[2 * i + 1], noise)
+            x = block.conv1(x, w[2 * i + 2], noise)
+            image = upsample(image, block.resample_filter) + block.torgb(x, w[2 * i + 3])
         return image
 
 
@@ -165,14 +175,11 @@ class Generator(nn.Module):
         self.mapping = MappingNetwork(config)
         self.synthesis = Synthesis(config)
 
-    def truncated(
-        self,
-        w: Tensor,  # [N, w_dim]
-        psi: Tensor,  # [num_ws]
-    ) -> Tensor:  # [N, num_ws, w_dim]
-        """Move w towards the mean, layer by layer (Karras et al. 2019, appendix B)."""
-        average = self.mapping.w_avg
-        return average + psi[None, :, None] * (w - average)[:, None, :]
+    def drop_silent_noise(self) -> None:
+        """Leave out the noise of layers whose strength was trained, or kept, at exactly zero."""
+        for layer in self.modules():
+            if isinstance(layer, SynthesisLayer):
+                layer.noisy = bool(layer.noise_strength.item())
 
 
 def config_from_tensors(tensors: Mapping[str, Tensor], conv_clamp: float | None = None) -> Config:

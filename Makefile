@@ -1,0 +1,56 @@
+# make demo    two portraits, aligned, projected and mixed; no torch is installed
+# make test    everything that is tested, with torch on the CPU
+# make check   style, types, layers
+# make bench   the projection step side by side; import time and memory
+# make zoo     the bundle that comes with mien, made anew from the zoo's checkpoints
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := .venv-run
+DEV := .venv-dev
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-fast check fix bench zoo clean
+
+demo: $(RUN)/.ready
+	$(RUN)/bin/mien demo
+
+test: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest
+
+test-fast: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest -m "not slow"
+
+check: $(DEV)/.ready
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+fix: $(DEV)/.ready
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+bench: $(DEV)/.ready
+	$(DEV)/bin/python benchmarks/projection_step.py
+	$(DEV)/bin/python benchmarks/import_cost.py
+
+zoo: $(DEV)/.ready
+	$(DEV)/bin/python export/zoo/ship.py
+
+$(RUN)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(RUN)
+	$(RUN)/bin/pip install --quiet --editable '.[cpu]'
+	touch $@
+
+# TensorRT-RTX parses and builds engines without a GPU. Its wheels are installed by name, since the
+# package that would pull them in is a source archive. They exist for Linux and Windows on x86-64.
+$(DEV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet torch==2.13.0
+	$(DEV)/bin/pip install --quiet --editable '.[cpu,export,dev]'
+	-$(DEV)/bin/pip install --quiet --no-deps \
+		tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
+	touch $@
+
+clean:
+	rm -rf $(RUN) $(DEV) build mien-demo

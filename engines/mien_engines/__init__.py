@@ -1,0 +1,52 @@
+"""The contract between export and run time, and who executes it.
+
+    engine = mien_engines.open("demo")          # the fastest backend whose accuracy passes
+    image = engine.run("render", ws=ws)["image"]
+
+Importing this loads no runtime; each is loaded by the first graph that it opens.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien_engines.bundle import Bundle, save_spec
+    from mien_engines.choose import Choice
+    from mien_engines.engine import Engine, open
+    from mien_engines.spec import BundleSpec, FileEntry, Gate, GraphSpec, Source, TensorSpec
+
+_HOMES = {
+    "Bundle": "bundle",
+    "save_spec": "bundle",
+    "Choice": "choose",
+    "Engine": "engine",
+    "open": "engine",
+    "BundleSpec": "spec",
+    "FileEntry": "spec",
+    "Gate": "spec",
+    "GraphSpec": "spec",
+    "Source": "spec",
+    "TensorSpec": "spec",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleSpec",
+    "Choice",
+    "Engine",
+    "FileEntry",
+    "Gate",
+    "GraphSpec",
+    "Source",
+    "TensorSpec",
+    "open",
+    "save_spec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

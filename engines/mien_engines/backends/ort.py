@@ -1,0 +1,163 @@
+"""ONNX Runtime, on the CPU and with CUDA. Its fp32 CPU results are the reference of the gate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mien_engines.backends.base import Backend, Loop, Session
+from mien_engines.backends.feeds import Array, resolve
+from mien_engines.errors import BackendUnavailable
+from mien_engines.spec import GraphSpec, Precision
+
+ERRORS_ONLY = 3  # log severity
+
+
+class Ort(Backend):
+    """ONNX Runtime on the CPU, fp32."""
+
+    name = "ort"
+    precision: ClassVar[Precision] = "f32"
+    distributions: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu")
+    provider = "CPUExecutionProvider"
+    device = "cpu"
+    hint = "Type: pip install 'mien[cpu]'"
+
+    def probe(self) -> str:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"backend {self.name} needs onnxruntime", hint=self.hint
+            ) from error
+        if self.provider not in onnxruntime.get_available_providers():
+            raise BackendUnavailable(
+                f"backend {self.name}: this onnxruntime {onnxruntime.__version__} "
+                f"has no {self.provider}",
+                hint=self.hint,
+            )
+        return f"onnxruntime {onnxruntime.__version__}, {self.device}"
+
+    def provider_options(self) -> dict[str, str]:
+        return {}
+
+    def configure(self, options: Any) -> None:
+        """Settings of the session that only this device has."""
+
+    def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        self.configure(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a missing provider is an error, below
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=[(self.provider, self.provider_options())]
+            )
+        found = session.get_providers()[0]
+        if found != self.provider:
+            raise BackendUnavailable(
+                f"backend {self.name}: asked for {self.provider}, got {found}", hint=self.hint
+            )
+        return OrtSession(spec, self, session)
+
+
+class OrtCuda(Ort):
+    """ONNX Runtime on the first CUDA device, fp32 without TF32."""
+
+    name = "ort-cuda"
+    distributions = ("onnxruntime-gpu",)
+    provider = "CUDAExecutionProvider"
+    device = "cuda"
+    # The two wheels install the same module, and the one installed last wins.
+    hint = "Type: pip uninstall -y onnxruntime; pip install --force-reinstall 'mien[gpu]'"
+
+    def provider_options(self) -> dict[str, str]:
+        return {"device_id": "0", "use_tf32": "0"}
+
+    def configure(self, options: Any) -> None:
+        import onnxruntime
+
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        onnxruntime.preload_dlls()  # CUDA and cuDNN of the [cuda,cudnn] extras
+
+
+class OrtSession(Session):
+    """`InferenceSession.run` is thread-safe: there is nothing to guard."""
+
+    def __init__(self, spec: GraphSpec, backend: Ort, session: Any) -> None:
+        super().__init__(spec, backend)
+        self.session = session
+        self.device = backend.device
+        self.check_names(
+            [tensor.name for tensor in session.get_inputs()],
+            [tensor.name for tensor in session.get_outputs()],
+        )
+
+    def run_impl(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        names = list(self.outputs)
+        return dict(zip(names, self.session.run(names, feeds), strict=True))
+
+    def loop_impl(self, feeds: dict[str, Array], sizes: Mapping[str, int]) -> Loop:
+        return OrtLoop(self, feeds, sizes)
+
+    def close_impl(self) -> None:
+        self.session = None
+
+
+class OrtLoop(Loop):
+    """State ping-pongs between two sets of device buffers, one binding for each direction."""
+
+    def __init__(
+        self, session: OrtSession, feeds: dict[str, Array], sizes: Mapping[str, int]
+    ) -> None:
+        super().__init__(session, feeds)
+        from onnxruntime import OrtValue, RunOptions
+
+        def buffer(shape: list[int], dtype: str) -> Any:
+            return OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(dtype), session.device, 0)
+
+        spec = session.spec
+        self._run = session.session.run_with_iobinding
+        self._options = RunOptions()
+        self._inputs = {t.name: buffer(resolve(t.shape, sizes), t.dtype) for t in spec.inputs}
+        self._outputs = {t.name: buffer(resolve(t.shape, sizes), t.dtype) for t in spec.outputs}
+        # What is read in one direction is written in the other.
+        forth = (self._inputs, self._outputs)
+        back_inputs = self._inputs | {i: self._outputs[o] for o, i in spec.state.items()}
+        back_outputs = self._outputs | {o: self._inputs[i] for o, i in spec.state.items()}
+        back = (back_inputs, back_outputs)
+        self._turns = [(self._bind(session, *sides), *sides) for sides in (forth, back)]
+        for name, array in feeds.items():
+            self.set_impl(name, array)
+
+    @staticmethod
+    def _bind(session: OrtSession, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
+        binding = session.session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        return binding
+
+    def step_impl(self) -> None:
+        self._run(self._turns[self.steps % 2][0], self._options)
+
+    def output_impl(self, name: str) -> Array:
+        _, _, outputs = self._turns[(self.steps - 1) % 2]
+        return np.array(outputs[name].numpy())
+
+    def input_impl(self, name: str) -> Array:
+        _, inputs, _ = self._turns[self.steps % 2]
+        return np.array(inputs[name].numpy())
+
+    def set_impl(self, name: str, array: Array) -> None:
+        _, inputs, _ = self._turns[self.steps % 2]
+        inputs[name].update_inplace(array)

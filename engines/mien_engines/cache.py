@@ -1,0 +1,60 @@
+"""Where things that can be made again are kept, and how they are written.
+
+A cache never decides whether a call succeeds: what cannot be read is made again, what cannot be
+written is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+logger = logging.getLogger("mien")
+
+
+def cache_dir() -> Path:
+    """MIEN_CACHE_DIR, else the user's cache directory for mien. It need not exist."""
+    chosen = os.environ.get("MIEN_CACHE_DIR")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("mien")
+
+
+def make_private_dir(path: Path) -> None:
+    """Create a directory that only its owner can enter. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> bool:
+    """Write a file so that, whatever happens, the old or the new one is there, and whole.
+
+    Returns False, after one log line a directory, where the file cannot be written.
+    """
+    temporary: Path | None = None
+    try:
+        make_private_dir(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _say_once(str(path.parent), str(error))
+        return False
+    return True
+
+
+@cache
+def _say_once(folder: str, reason: str) -> None:
+    logger.warning(
+        "nothing is cached in %s: %s. Set MIEN_CACHE_DIR to a folder of yours", folder, reason
+    )

@@ -1,0 +1,121 @@
+"""The gate: does a backend agree with the reference, within what the bundle tolerates?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien_engines.backends.base import Session
+from mien_engines.backends.feeds import Array
+from mien_engines.bundle import Bundle
+from mien_engines.errors import NotFinite, ParityFailed
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """How far a candidate is from the reference.
+
+    worst: the greatest error, in the gate's own measure; infinite where a result is not finite.
+    detail: where it occurred.
+    """
+
+    worst: float
+    tolerance: float
+    passed: bool
+    detail: str
+
+
+class Referee:
+    """Knows a bundle's sample inputs, and what the reference makes of them.
+
+    Args:
+        open_reference: opens a graph, by name, with the reference backend.
+    """
+
+    def __init__(self, bundle: Bundle, open_reference: Callable[[str], Session]) -> None:
+        self._bundle = bundle
+        self._open_reference = open_reference
+        self._feeds: dict[str, dict[str, Array]] = {}
+        self._expected: dict[str, dict[str, Array]] = {}
+
+    def feeds(self, graph: str) -> Mapping[str, Array]:
+        """Sample inputs of a graph. Raises ParityFailed where the bundle has none."""
+        return self._feeds_of(graph, ())
+
+    def check(self, graph: str, candidate: Session, reference: Session) -> GateResult:
+        """Hold a candidate against the reference. Raises ParityFailed without sample inputs."""
+        gate = self._bundle.graph(graph).gate
+        tolerance = gate.tolerance_for(candidate.backend.precision)
+        if tolerance is None:
+            detail = f"the bundle admits no {candidate.backend.precision} for this graph"
+            return GateResult(np.inf, 0.0, False, detail)
+        feeds = self.feeds(graph)
+        if graph not in self._expected:
+            self._expected[graph] = _results(reference, feeds, gate.kind == "loop", gate.steps)
+        expected = self._expected[graph]
+        try:
+            found = _results(candidate, feeds, gate.kind == "loop", gate.steps)
+        except NotFinite as error:
+            return GateResult(np.inf, tolerance, False, error.message)
+        if gate.watch is not None and gate.kind == "loop":
+            worst = excess(found[gate.watch], expected[gate.watch])
+            detail = f"{gate.watch} after {gate.steps} steps"
+        else:
+            worst, detail = max((distance(found[name], expected[name]), name) for name in expected)
+        return GateResult(worst, tolerance, worst <= tolerance, detail)
+
+    def _feeds_of(self, graph: str, asking: tuple[str, ...]) -> dict[str, Array]:
+        if graph not in self._feeds:
+            names = [tensor.name for tensor in self._bundle.graph(graph).inputs]
+            self._feeds[graph] = {name: self._sample(graph, name, asking) for name in names}
+        return self._feeds[graph]
+
+    def _sample(self, graph: str, name: str, asking: tuple[str, ...]) -> Array:
+        constants = self._bundle.constants
+        for key in (f"sample.{graph}.{name}", f"sample.{name}"):
+            if key in constants:
+                return constants[key]
+        asking = (*asking, graph)
+        for other, spec in self._bundle.spec.graphs.items():
+            makes_it = any(tensor.name == name for tensor in spec.outputs)
+            if makes_it and not spec.state and other not in asking:
+                with self._open_reference(other) as session:
+                    return session.run(self._feeds_of(other, asking))[name]
+        raise ParityFailed(
+            f"bundle {self._bundle.name}: graph {graph} cannot be checked, "
+            f"there is no sample of its input {name}",
+            hint=f"Export it again, with sample.{graph}.{name} among the constants",
+        )
+
+
+def distance(found: Array, expected: Array) -> float:
+    """Greatest difference over the range of the expected values (over 1 where they are equal)."""
+    if found.shape != expected.shape:
+        return np.inf
+    reference: F64 = expected.astype(np.float64)
+    spread = float(np.ptp(reference)) or 1.0
+    return float(np.abs(found - reference).max() / spread)
+
+
+def excess(found: Array, expected: Array) -> float:
+    """By which part of the reference's loss a candidate's is higher, for the worst sample."""
+    reference: F64 = np.asarray(expected, np.float64)
+    scale = np.maximum(np.abs(reference), np.finfo(np.float32).tiny)
+    return float(((found - reference) / scale).max())
+
+
+def _results(
+    session: Session, feeds: Mapping[str, Any], in_a_loop: bool, steps: int
+) -> dict[str, Array]:
+    if not in_a_loop:
+        return session.run(feeds)
+    loop = session.loop(feeds)
+    for _ in range(steps):
+        loop.step()
+    return {name: loop.read(name) for name in session.outputs}

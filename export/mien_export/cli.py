@@ -1,0 +1,67 @@
+"""`mien export`: the entry point of group mien.commands."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien_engines.errors import InputError, MissingDependency
+
+FAMILIES = ("stylegan2",)
+NEEDED = ("torch", "onnx", "onnxscript")
+
+
+def command(
+    family: Annotated[str, typer.Argument(help=f"Which network: {', '.join(FAMILIES)}.")],
+    checkpoint: Annotated[Path, typer.Argument(help="NVlabs .pkl or rosinality .pt.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new bundle.")],
+    vgg: Annotated[
+        Path | None, typer.Option(help="torchvision's vgg16 state dict, for LPIPS.")
+    ] = None,
+    lpips: Annotated[Path | None, typer.Option(help="LPIPS heads for VGG, version 0.1.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Encoder into this generator's W+ (safetensors).")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store weights as float16.")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the checkpoint.")] = "not stated",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Turn a trained checkpoint into a bundle of ONNX graphs.
+
+    Example: mien export stylegan2 ffhq.pkl -o ffhq --vgg vgg16.pth --lpips vgg.pth
+    """
+    if family not in FAMILIES:
+        raise InputError(
+            f"family {family!r} is not known", hint=f"Type one of {', '.join(FAMILIES)}"
+        )
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependency(
+            f"export needs {', '.join(missing)}", hint="Install it: pip install 'mien[export]'"
+        )
+    from mien_export.families.stylegan2 import Options, export_stylegan2  # loads torch
+    from mien_export.progress import announce
+
+    options = Options(
+        vgg=vgg, lpips=lpips, encoder=encoder, half=half, licence=licence, overwrite=overwrite
+    )
+    with announce(quiet=as_json) as progress:
+        notes = export_stylegan2(checkpoint, output, options, progress)
+    report(output, notes, as_json=as_json)
+
+
+def report(folder: Path, notes: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what was written."""
+    import json
+
+    size = sum(p.stat().st_size for p in folder.iterdir())
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(folder), "bytes": size, "notes": notes}))
+        return
+    for note in notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"{folder}: {size / 1e6:.1f} MB. Look at it: mien info {folder}")

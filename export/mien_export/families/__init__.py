@@ -1,0 +1,1 @@
+"""One module a network family: checkpoint -> graphs -> bundle."""

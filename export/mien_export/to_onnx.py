@@ -1,0 +1,75 @@
+"""A module becomes an ONNX model: traced, exported, tidied, with named tensors and a free batch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+
+import onnx_ir.passes.common as passes
+import onnxscript.optimizer
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+
+from mien_export.steps.repeat import TRANSLATIONS
+from mien_export.steps.trace import trace
+
+OPSET = 18  # the exporter's own; others go through a converter that inlines functions
+MOST_SAMPLES = 64  # bound of the dynamic batch that torch.export wants to know
+
+
+def onnx_from_module(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+) -> ModelProto:
+    """Export module; dimension 0 of every input of rank > 1 is the batch, and dynamic.
+
+    inputs: examples, of batch 2 or more (1 would be taken for a constant).
+    """
+    batch = torch.export.Dim("N", min=1, max=MOST_SAMPLES)
+    shapes = tuple({0: batch} if x.dim() > 1 else {} for x in inputs)
+    with _quiet():
+        graph = trace(module, inputs)
+        exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=shapes)
+        program = torch.onnx.export(
+            exported,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(input_names),
+            output_names=list(output_names),
+            custom_translation_table=TRANSLATIONS,
+            verbose=False,
+            # Its rewriter takes the addition of a number below 1e-8 for that of zero, and removes
+            # the epsilons under our roots: black pixels gave NaN (tests/export/test_to_onnx.py).
+            optimize=False,
+        )
+    assert program is not None
+    onnxscript.optimizer.fold_constants(program.model, input_size_limit=FOLDED_LIMIT)
+    passes.CommonSubexpressionEliminationPass()(program.model)
+    onnxscript.optimizer.remove_unused_nodes(program.model)
+    passes.ClearMetadataAndDocStringPass()(program.model)
+    return program.model_proto
+
+
+FOLDED_LIMIT = 1024  # bytes: shapes and axes are folded, weights stay as they are stored
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's remarks about itself (torchvision missing, deprecations) from the user."""
+    loggers = [logging.getLogger(n) for n in ("torch.onnx", "torch.onnx._internal.exporter")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

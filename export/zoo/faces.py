@@ -1,0 +1,49 @@
+"""The faces to train on, from tar archives of pictures."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ARCHIVES = ("faces128_generated_a", "faces128_generated_b", "faces256_tpdne")
+
+
+def load_faces(data: Path, resolution: int) -> NDArray[np.uint8]:
+    """Return all faces, uint8 RGB [count, R, R, 3], in the order of archives and names."""
+    pictures = []
+    for archive in ARCHIVES:
+        with tarfile.open(data / "images" / f"{archive}.tar") as tar:
+            for member in sorted(tar.getmembers(), key=lambda m: m.name):
+                file = tar.extractfile(member) if member.name.endswith(".jpg") else None
+                if file is not None:
+                    picture = cv2.imdecode(
+                        np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR_RGB
+                    )
+                    size = (resolution, resolution)
+                    pictures.append(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+    return np.stack(pictures).astype(np.uint8)
+
+
+def as_images(pictures: NDArray[np.uint8]) -> Tensor:
+    """uint8 [N, H, W, 3] -> float [N, 3, H, W] in [-1, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures))
+    return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Batches:
+    """Random batches of training faces, half of them mirrored."""
+
+    def __init__(self, pictures: NDArray[np.uint8], size: int, seed: int) -> None:
+        self.pictures, self.size = pictures, size
+        self.random = np.random.default_rng(seed)
+
+    def __next__(self) -> Tensor:
+        chosen = self.pictures[self.random.integers(0, len(self.pictures), self.size)]
+        mirrored = self.random.random(self.size) < 0.5
+        return as_images(np.where(mirrored[:, None, None, None], chosen[:, :, ::-1], chosen))

@@ -1,0 +1,50 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien_engines import Choice
+
+Bundle = Annotated[str, typer.Option("--bundle", help="A bundle's folder or zip, or demo.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", help="ort, ort-cuda, ov or ov-bf16; unasked, the fastest that passes."
+    ),
+]
+Detector = Annotated[
+    Path | None,
+    typer.Option("--detector", envvar="MIEN_DETECTOR", help="A YuNet ONNX file that finds faces."),
+]
+LandmarksFile = Annotated[
+    Path | None,
+    typer.Option("--landmarks", help="A file of 5 or 68 points, instead of a detector."),
+]
+Which = Annotated[
+    str, typer.Option("--face", help="Of several faces: only, largest, or a number from 0.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def which_face(text: str) -> Any:
+    """Return what `--face` means: a word, or a number."""
+    return int(text) if text.isdigit() else text
+
+
+def answer(record: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    """Print a verb's result: a sentence for people, JSON for programs."""
+    typer.echo(json.dumps(record, default=str) if as_json else sentence)
+
+
+def engines_used(choices: Iterable[Choice]) -> list[dict[str, Any]]:
+    """Return who ran which graph, for a record."""
+    return [
+        {"graph": c.graph, "backend": c.backend, "precision": c.precision, "seconds": c.seconds}
+        for c in choices
+    ]

@@ -1,0 +1,33 @@
+"""A progress bar for long work on a terminal; nothing in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mien.edits.loop import Step
+
+
+@contextlib.contextmanager
+def step_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[Step], None]]:
+    """Yield a callback that shows a run's steps and its loss."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None, loss=float("nan"))
+
+        def show(step: Step) -> None:
+            bar.update(task, completed=step.step, total=step.steps, loss=float(step.loss.mean()))
+
+        yield show

@@ -1,0 +1,120 @@
+"""What is installed, which backends open, why the others do not, and what to type."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mien.bundles import bundle_path
+from mien.errors import BackendUnavailable, MienError
+from mien_engines import Bundle, Choice
+from mien_engines import open as open_engine
+from mien_engines.backends import LISTING, get
+from mien_engines.cache import cache_dir
+from mien_engines.machine import available_cores, cpu_name
+
+PACKAGES = (
+    "mien",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt-rtx-cu13-libs",
+    "torch",
+    "onnx",
+)
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """A backend: `version` where it opens, else `reason`, which ends in what to type."""
+
+    name: str
+    precision: str
+    version: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What `mien doctor` found. problems: what keeps mien from working, each with its remedy."""
+
+    python: str
+    system: str
+    cpu: str
+    cores: int
+    cache: str
+    packages: dict[str, str | None]
+    backends: tuple[BackendState, ...]
+    choices: tuple[dict[str, Any], ...]
+    problems: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def checkup(bundle: str = "demo", *, measure: bool = True) -> Checkup:
+    """Look at everything that mien needs.
+
+    measure: also open the bundle and find out which backend runs its step; a few seconds the
+        first time on a machine, then remembered.
+    """
+    states = tuple(_probe(name) for name in LISTING)
+    problems: list[str] = []
+    if all(state.version is None for state in states):
+        problems.append("no backend opens: pip install 'mien[cpu]'")
+    choices: tuple[Choice, ...] = ()
+    try:
+        opened = Bundle.open(bundle_path(bundle))
+        if measure and not problems:
+            choices = _choices(opened)
+    except MienError as error:
+        problems.append(f"bundle {bundle}: {error}")
+    return Checkup(
+        python=platform.python_version(),
+        system=platform.platform(),
+        cpu=cpu_name(),
+        cores=available_cores(),
+        cache=_cache(problems),
+        packages={name: _version(name) for name in PACKAGES},
+        backends=states,
+        choices=tuple(choice.model_dump() for choice in choices),
+        problems=tuple(problems),
+    )
+
+
+def _probe(name: str) -> BackendState:
+    try:
+        backend = get(name)
+        return BackendState(name, backend.precision, backend.probe(), None)
+    except BackendUnavailable as error:
+        return BackendState(name, "", None, str(error))
+
+
+def _choices(bundle: Bundle) -> tuple[Choice, ...]:
+    steps = [name for name, graph in bundle.spec.graphs.items() if graph.measured]
+    with open_engine(bundle, graphs=steps) as engine:
+        return tuple(choice for choice in engine.report() if choice.graph in steps)
+
+
+def _cache(problems: list[str]) -> str:
+    folder = cache_dir()
+    at = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    if not os.access(at, os.W_OK):
+        problems.append(
+            f"the cache {folder} cannot be written, so nothing is remembered: "
+            "set MIEN_CACHE_DIR to a folder that can"
+        )
+    return str(folder)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

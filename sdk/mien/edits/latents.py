@@ -1,0 +1,151 @@
+"""Arithmetic on W+ codes: which layers, and mixing two codes in them. No network is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.errors import CorruptFile, InputError
+
+F32 = NDArray[np.float32]
+
+# StyleGAN's own words (Karras et al. 2019, section 3.1): coarse is 4 and 8 px (pose, face shape),
+# middle 16 and 32 px (features), fine 64 px and up (colours, texture).
+COARSE_LAYERS = 4
+MIDDLE_LAYERS = 8
+LAYER_NAMES = ("coarse", "middle", "fine", "all")
+
+Layers = str | int | Iterable[int]
+
+
+def layer_range(layers: Layers, count: int) -> tuple[int, ...]:
+    """Return the layers that are meant, sorted, of a code with `count` layers.
+
+    Args:
+        layers: "coarse", "middle", "fine", "all"; "9-17", "0,4-7"; a number; or numbers.
+        count: layers of the code: 2 log2(resolution) - 2.
+
+    Raises:
+        InputError: not understood, or a layer outside 0 .. count - 1.
+    """
+    chosen = _parse(layers, count) if isinstance(layers, str) else _numbers(layers)
+    outside = [i for i in chosen if not 0 <= i < count]
+    if outside:
+        raise InputError(
+            f"layer {outside[0]} does not exist: the code has {count} layers",
+            hint=f"Name layers from 0 to {count - 1}, or one of {', '.join(LAYER_NAMES)}",
+        )
+    return tuple(sorted(set(chosen)))
+
+
+def _parse(text: str, count: int) -> list[int]:
+    named = {
+        "coarse": range(min(COARSE_LAYERS, count)),
+        "middle": range(COARSE_LAYERS, min(MIDDLE_LAYERS, count)),
+        "fine": range(MIDDLE_LAYERS, count),
+        "all": range(count),
+    }
+    if text in named:
+        return list(named[text])
+    chosen: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        if not match:
+            raise InputError(
+                f"layers {text!r} is not understood",
+                hint=f"Type {', '.join(LAYER_NAMES)}, or numbers such as 9-17 or 0,4-7",
+            )
+        first = int(match[1])
+        chosen += range(first, int(match[2] or first) + 1)
+    return chosen
+
+
+def _numbers(layers: int | Iterable[int]) -> list[int]:
+    return [layers] if isinstance(layers, int) else [int(i) for i in layers]
+
+
+def as_code(code: ArrayLike, name: str = "code") -> F32:
+    """Return code as float32 [L, D] or [N, L, D]. Raises InputError where it is neither."""
+    array = np.asarray(code, dtype=np.float32)
+    if array.ndim not in (2, 3):
+        raise InputError(
+            f"{name} has shape {array.shape}, expected a W+ code [L, D] or [N, L, D]",
+            hint="Pass what studio.project or studio.sample returns",
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds NaN or infinity", hint="Project the photograph again")
+    return array
+
+
+def layer_weights(layers: Layers, count: int, psi: float = 0.0) -> F32:
+    """Weight of the first code in each layer [L]: psi in the chosen layers, 1 elsewhere."""
+    weights = np.ones(count, np.float32)
+    weights[list(layer_range(layers, count))] = psi
+    return weights
+
+
+def mix(
+    content: ArrayLike,  # [L, D] or [N, L, D]
+    style: ArrayLike,  # [L, D] or [N, L, D]
+    *,
+    layers: Layers = "fine",
+    psi: float = 0.0,
+) -> F32:  # shape of content
+    """Take the chosen layers of content from style (Karras et al. 2019, section 3.1).
+
+    w = style + psi (content - style) in the chosen layers, content in the others: psi weights the
+    content. 0 takes the layer from style, 1 changes nothing, below 0 extrapolates past style.
+
+    Raises:
+        InputError: codes of different generators, or layers that do not exist.
+    """
+    a, b = as_code(content, "content"), as_code(style, "style")
+    if a.shape[-2:] != b.shape[-2:]:
+        raise InputError(
+            f"style has shape {b.shape[-2:]} and content {a.shape[-2:]} (layers, width)",
+            hint="Project both with the same generator",
+        )
+    weights = layer_weights(layers, a.shape[-2], psi)[:, None]  # [L, 1]
+    # Rounded once where weights are 0 and 1, so that untouched layers keep their bits.
+    return np.where(weights == 1, a, b + weights * (a - b)).astype(np.float32)
+
+
+def save_code(code: ArrayLike, path: str | Path) -> Path:
+    """Write a W+ code [L, D] as a NumPy file; nothing half-written is left."""
+    path = Path(path)
+    if path.suffix != ".npy":
+        raise InputError(f"{path.name} is not named as a code", hint="Name it FILE.npy")
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, as_code(code))
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def load_code(path: str | Path) -> F32:
+    """Read a W+ code that `mien project` or `save_code` wrote, [L, D]."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise CorruptFile(
+            f"{path} is not a W+ code: {error}", hint="Make one: mien project PHOTO -o CODE.npy"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        raise CorruptFile(
+            f"{path} holds no array of floats", hint="Make one: mien project PHOTO -o CODE.npy"
+        )
+    return as_code(array, str(path))
+
+
+def stack(codes: Sequence[ArrayLike]) -> F32:
+    """Stack codes [L, D] to a batch [N, L, D]."""
+    return np.stack([as_code(code) for code in codes])
