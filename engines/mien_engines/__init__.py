@@ -1,7 +1,7 @@
 """The contract between export and run time, and who executes it.
 
-    engine = mien_engines.open("demo")          # the fastest backend whose accuracy passes
-    image = engine.run("render", ws=ws)["image"]
+    engine = mien_engines.open("ffhq-256")            # a bundle; the fastest backend that passes
+    picture = engine.run("render", ws=ws)["picture"]  # uint8 RGB [N, H, W, 3]
 
 Importing this loads no runtime; each is loaded by the first graph that it opens.
 """

@@ -10,10 +10,13 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
 import platformdirs
+
+ORPHAN_AGE_S = 3600  # no write takes as long
 
 logger = logging.getLogger("mien")
 
@@ -37,6 +40,7 @@ def write_atomic(path: Path, data: bytes) -> bool:
     temporary: Path | None = None
     try:
         make_private_dir(path.parent)
+        _sweep(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
@@ -51,6 +55,15 @@ def write_atomic(path: Path, data: bytes) -> bool:
         _say_once(str(path.parent), str(error))
         return False
     return True
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left behind, once a process and folder."""
+    for orphan in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - orphan.stat().st_mtime > ORPHAN_AGE_S:
+                orphan.unlink()
 
 
 @cache

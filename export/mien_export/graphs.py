@@ -38,7 +38,7 @@ class Graph:
 # bf16 keeps 8 bits: a picture of 256 levels may move by a few, which nobody sees.
 EXACT = Gate(kind="outputs", tolerance={"f32": 1e-3})
 PICTURE = Gate(kind="outputs", tolerance={"f32": 0.01, "bf16": 0.08, "fp16": 0.04})
-# A step is judged by where a run of steps arrives, since Adam's first steps are the gradient's signs.
+# A step is judged by where a run of steps arrives: Adam's first steps are the gradient's signs.
 DESCENT = Gate(
     kind="loop", steps=20, watch="loss", tolerance={"f32": 0.02, "bf16": 0.05, "fp16": 0.05}
 )

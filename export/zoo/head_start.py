@@ -121,7 +121,9 @@ def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
         return
     assert isinstance(layer, nn.Sequential)
     narrow, wide = layer
-    assert isinstance(narrow, nn.Conv2d) and isinstance(wide, nn.Conv2d) and wide.bias is not None
+    assert isinstance(narrow, nn.Conv2d)
+    assert isinstance(wide, nn.Conv2d)
+    assert wide.bias is not None
     u, s, v = torch.linalg.svd(weight.flatten(1), full_matrices=False)
     rank = narrow.out_channels
     narrow.weight.copy_(v[:rank].view_as(narrow.weight))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,23 +87,9 @@ class Studio:
         found = self._landmarks(pixels, landmarks, which)
         return align(pixels, found, size=size or self.resolution)
 
-    @overload
-    def project(
-        self, face: AlignedFace | Image, settings: ProjectionSettings | None = ..., *,
-        start: ArrayLike | None = ..., every: int = ...,
-        callback: Callable[[Step], object] | None = ..., stop: threading.Event | None = ...,
-        save: str | Path | None = ..., resume: bool = ...,
-    ) -> Projection: ...  # fmt: skip
-    @overload
-    def project(
-        self, face: Sequence[AlignedFace | Image], settings: ProjectionSettings | None = ..., *,
-        start: ArrayLike | None = ..., every: int = ...,
-        callback: Callable[[Step], object] | None = ..., stop: threading.Event | None = ...,
-        save: str | Path | None = ..., resume: bool = ...,
-    ) -> list[Projection]: ...  # fmt: skip
     def project(
         self,
-        face: AlignedFace | Image | Sequence[AlignedFace | Image],
+        face: AlignedFace | Image,
         settings: ProjectionSettings | None = None,
         *,
         start: ArrayLike | None = None,
@@ -112,11 +98,11 @@ class Studio:
         stop: threading.Event | None = None,
         save: str | Path | None = None,
         resume: bool = False,
-    ) -> Projection | list[Projection]:
-        """Find the W+ code of an aligned face, or of several in one batch.
+    ) -> Projection:
+        """Find the W+ code of an aligned face.
 
         Args:
-            face: from `align`, or uint8 RGB at the generator's resolution; or a list of them.
+            face: from `align`, or a picture at the generator's resolution.
             settings: mien.ProjectionSettings(...), or mien.FAITHFUL for the published baseline.
             start: a code to begin with, float32 [L, D]; None follows the settings.
             every: steps between two records. callback: called with each, a `Step`.
@@ -128,11 +114,36 @@ class Studio:
             InputError: a face of another size, or a saved run of something else.
             NotFinite: the search diverged.
         """
-        many = isinstance(face, Sequence) and not isinstance(face, str)
-        faces: Sequence[AlignedFace | Image] = face if many else [face]  # type: ignore[list-item, assignment]
-        found = project(
+        return self.project_all(
+            [face],
+            settings,
+            start=start,
+            every=every,
+            callback=callback,
+            stop=stop,
+            save=save,
+            resume=resume,
+        )[0]
+
+    def project_all(
+        self,
+        faces: Sequence[AlignedFace | Image],
+        settings: ProjectionSettings | None = None,
+        *,
+        start: ArrayLike | None = None,
+        every: int = 10,
+        callback: Callable[[Step], object] | None = None,
+        stop: threading.Event | None = None,
+        save: str | Path | None = None,
+        resume: bool = False,
+    ) -> list[Projection]:
+        """Find the codes of several faces in one batch; each search is its own.
+
+        Arguments and errors are those of `project`; start may also be one code a face [N, L, D].
+        """
+        return project(
             self.engine,
-            crops([_pixels(f) for f in faces], self.resolution),
+            crops([_pixels(face) for face in faces], self.resolution),
             settings or ProjectionSettings(),
             start=start,
             every=every,
@@ -141,7 +152,6 @@ class Studio:
             save=None if save is None else Path(save),
             resume=resume,
         )
-        return found if many else found[0]
 
     def invert(self, face: AlignedFace | Image) -> NDArray[np.float32]:
         """Return the encoder's guess of a face's code [L, D]: one pass, less like the face.
@@ -149,7 +159,8 @@ class Studio:
         Raises ArchMismatch where the bundle has no encoder.
         """
         pictures = crops([_pixels(face)], self.resolution)
-        return self.engine.run("invert", picture=pictures)["ws"][0]
+        codes: NDArray[np.float32] = self.engine.run("invert", picture=pictures)["ws"]
+        return codes[0]
 
     def sample(self, seed: int, *, psi: float = 0.7) -> NDArray[np.float32]:
         """Return the code [L, D] of a face that does not exist.
@@ -158,7 +169,8 @@ class Studio:
         """
         z = np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32)
         levels = np.full(self.num_ws, psi, np.float32)
-        return self.engine.run("mapping", z=z, psi=levels)["ws"][0]
+        codes: NDArray[np.float32] = self.engine.run("mapping", z=z, psi=levels)["ws"]
+        return codes[0]
 
     def render(self, code: ArrayLike) -> Picture:
         """Draw the face of a code [L, D]. Raises InputError for a code of another generator."""

@@ -79,6 +79,15 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
+def test_what_killed_writers_left_is_swept_up(tmp_path: Path) -> None:
+    old, young = tmp_path / ".kept.abc.tmp", tmp_path / ".kept.def.tmp"
+    for orphan in (old, young):
+        orphan.write_bytes(b"half of it")
+    os.utime(old, (0, 0))
+    assert cache.write_atomic(tmp_path / "kept", b"data")
+    assert set(tmp_path.iterdir()) == {young, tmp_path / "kept"}
+
+
 def test_without_a_cache_everything_runs_and_one_line_says_so(
     tiny: Bundle,
     tmp_path: Path,

@@ -39,6 +39,12 @@ PICTURE = {
 TOLERANCE = {"f32": 1e-5, "bf16": 0.02}  # of sums of 32 and of 288 products
 
 
+def node(kind: str, inputs: str, output: str) -> onnx.NodeProto:
+    if "Conv" in kind:
+        return helper.make_node(kind, list(inputs), [output], strides=[2, 2])
+    return helper.make_node(kind, list(inputs), [output])
+
+
 def graph_spec(folder: Path, weights: F32, nodes: list[tuple[str, str, str]], x: F32) -> GraphSpec:
     """S and R are the same bytes of one file."""
     (folder / "weights").write_bytes(weights.tobytes())
@@ -49,12 +55,8 @@ def graph_spec(folder: Path, weights: F32, nodes: list[tuple[str, str, str]], x:
         for key, value in {"location": "weights", "offset": 0, "length": weights.nbytes}.items():
             tensor.external_data.add(key=key, value=str(value))
         initialisers.append(tensor)
-    strides = {"strides": [2, 2]}
     graph = helper.make_graph(
-        [
-            helper.make_node(kind, list(inputs), [output], **(strides if "Conv" in kind else {}))
-            for kind, inputs, output in nodes
-        ],
+        [node(*parts) for parts in nodes],
         "adjoint",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "yz"],

@@ -71,7 +71,7 @@ def test_gradient_in_onnx_is_that_of_autograd(name: str) -> None:
 
 
 def test_small_epsilons_survive_the_export() -> None:
-    """torch's own optimiser takes + 1e-10 for + 0, and the root of black pixels becomes infinite."""
+    """torch's own optimiser takes + 1e-10 for + 0, and the root of black becomes infinite."""
     net = NETS["norm of channels"]
     model = onnx_from_module(Wrapped(net), [torch.randn(2, 4, 8, 8)], ["x"], ["y"])
     session = onnxruntime.InferenceSession(model.SerializeToString())

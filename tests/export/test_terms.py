@@ -53,7 +53,8 @@ def test_ms_ssim_of_a_picture_with_itself_is_one_and_its_gradient_is_finite() ->
     value = MsSsim(128)(b, a)
     value.sum().backward()
     torch.testing.assert_close(value, torch.ones(1), rtol=0, atol=1e-5)
-    assert b.grad is not None and b.grad.isfinite().all()
+    assert b.grad is not None
+    assert b.grad.isfinite().all()
 
 
 def test_ms_ssim_of_opposites_is_near_zero_and_its_gradient_is_finite() -> None:
@@ -62,7 +63,8 @@ def test_ms_ssim_of_opposites_is_near_zero_and_its_gradient_is_finite() -> None:
     value = MsSsim(128)(b, a)
     value.sum().backward()
     assert value.max() < 0.1
-    assert b.grad is not None and b.grad.isfinite().all()
+    assert b.grad is not None
+    assert b.grad.isfinite().all()
 
 
 def test_perceptual_distance_is_the_official_lpips() -> None:

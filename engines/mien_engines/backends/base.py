@@ -30,6 +30,7 @@ class Backend(ABC):
     name: ClassVar[str]
     precision: ClassVar[Precision]
     distributions: ClassVar[tuple[str, ...]]  # whichever of these is installed
+    revision: ClassVar[int] = 1  # of our own code: raise it when results or times change
 
     @abstractmethod
     def probe(self) -> str:
@@ -41,10 +42,11 @@ class Backend(ABC):
     ) -> Session: ...
 
     def version(self) -> str:
-        """What is installed, found without importing it; empty where nothing is."""
+        """What is installed, found without importing it, and our revision; else nothing."""
         for distribution in self.distributions:
             try:
-                return f"{distribution} {importlib.metadata.version(distribution)}"
+                found = importlib.metadata.version(distribution)
+                return f"{distribution} {found}, revision {self.revision}"
             except importlib.metadata.PackageNotFoundError:
                 continue
         return ""

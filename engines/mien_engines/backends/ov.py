@@ -54,7 +54,7 @@ def _part_weights(model: Any) -> None:
 
     OpenVINO 2026.4.1 finds repacked weights by address and layout alone. Where x @ S and x @ S.T,
     or a Conv and a ConvTranspose, share a square S, as gradients do, one of them silently gets the
-    other's: tests/engines/test_backends.py. Transposes are folded first, which would share later.
+    other's (tests/engines/test_shared_weights.py). Transposes would share later: folded first.
     """
     from openvino import op, passes
 
@@ -77,6 +77,7 @@ class Ov(Backend):
     name = "ov"
     precision: ClassVar[Precision] = "f32"
     distributions = ("openvino",)
+    revision = 2
 
     def probe(self) -> str:
         try:
@@ -102,7 +103,7 @@ class Ov(Backend):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        decisive = (self.name, self.probe(), cpu_name(), threads, shapes)
+        decisive = (self.name, self.version(), cpu_name(), threads, shapes)
         kept = compiled_path(cache, path.stem, *decisive)
         compiled = load_compiled(kept, lambda blob: _core().import_model(blob, DEVICE, config))
         if compiled is None:

@@ -94,7 +94,8 @@ class Encoder(nn.Module):
 
 def encoder_config_from_tensors(tensors: Mapping[str, Tensor]) -> EncoderConfig:
     """Read an encoder's sizes from its tensors' shapes. Raises KeyError where one is missing."""
-    widths, ranks = [], []
+    widths: list[int] = []
+    ranks: list[int] = []
     while f"stages.{len(widths)}.same.bias" in tensors or (
         f"stages.{len(widths)}.same.1.bias" in tensors
     ):

@@ -153,17 +153,23 @@ class Synthesis(nn.Module):
     ) -> Tensor:
         # Unbound once: the gradient of a slice would be a scatter, of an unbinding it is a stack.
         w = ws.unbind(1)
-        first: Block = self.b4
+        first = self._block(4)
         x = first.const.to(dtype or ws.dtype).expand(ws.shape[0], -1, -1, -1)
         x = first.conv1(x, w[0], noise)
-        image = first.torgb(x, w[1])
+        image: Tensor = first.torgb(x, w[1])
         for i, resolution in enumerate(self.resolutions[1:]):
             # A block's toRGB shares its w with the next block's first layer.
-            block: Block = getattr(self, f"b{resolution}")
+            block = self._block(resolution)
             x = block.conv0(x, w[2 * i + 1], noise)
             x = block.conv1(x, w[2 * i + 2], noise)
-            image = upsample(image, block.resample_filter) + block.torgb(x, w[2 * i + 3])
+            rgb: Tensor = block.torgb(x, w[2 * i + 3])
+            image = upsample(image, block.resample_filter) + rgb
         return image
+
+    def _block(self, resolution: int) -> Block:
+        block = getattr(self, f"b{resolution}")
+        assert isinstance(block, Block)
+        return block
 
 
 class Generator(nn.Module):

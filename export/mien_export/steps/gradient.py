@@ -34,7 +34,7 @@ def convolution_gradient(
     mask: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradient of a convolution by its input; weights and biases are constants of the graph."""
-    assert not mask[1] and not mask[2], "a weight asks for its gradient"
+    assert mask[1:] == [False, False], "a weight asks for its gradient"
     if not mask[0]:
         return None, None, None
     none = [0, 0]
@@ -78,7 +78,8 @@ def max_pool_gradient(
     zero except among zeros, where the ReLU's own gradient is zero.
     """
     size = _only_tiles(kernel, stride or kernel, padding)
-    return torch.where(x == repeat(F.max_pool2d(x, size), size), repeat(grad, size), 0.0)
+    largest: Tensor = repeat(F.max_pool2d(x, size), size)
+    return torch.where(x == largest, repeat(grad, size), 0.0)
 
 
 def avg_pool_gradient(
@@ -93,12 +94,13 @@ def avg_pool_gradient(
 ) -> Tensor:
     """Gradient of average pooling over tiles: each pixel gets its share."""
     size = _only_tiles(kernel, stride or kernel, padding)
-    return repeat(grad, size) / size**2
+    shared: Tensor = repeat(grad, size) / size**2
+    return shared
 
 
 def _only_tiles(kernel: list[int], stride: list[int], padding: list[int]) -> int:
     size = kernel[0]
-    assert set(kernel) | set(stride) == {size} and set(padding) == {0}, "tiles do not overlap"
+    assert (set(kernel) | set(stride), set(padding)) == ({size}, {0}), "tiles do not overlap"
     return size
 
 

@@ -6,6 +6,7 @@ Gathers over 4-d views; as an operator of our own it becomes one ONNX Resize.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,4 +38,6 @@ def _repeat_in_onnx(x: Any, times: int) -> Any:
     )
 
 
-TRANSLATIONS = {torch.ops.mien.repeat.default: _repeat_in_onnx}
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.mien.repeat.default: _repeat_in_onnx
+}

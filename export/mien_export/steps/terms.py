@@ -92,7 +92,7 @@ class MsSsim(nn.Module):
         """Return the luminance and the contrast-structure map of one scale (Eq. 1 to 3)."""
         c = a.shape[1]
         moments = self._blur(torch.cat([a, b, a * a, b * b, a * b], 1))
-        mean_a, mean_b, aa, bb, ab = moments.split(c, 1)
+        mean_a, mean_b, aa, bb, ab = torch.split(moments, c, 1)
         variance_a, variance_b = aa - mean_a * mean_a, bb - mean_b * mean_b
         covariance = ab - mean_a * mean_b
         contrast = (2 * covariance + C2) / (variance_a + variance_b + C2)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import sys
+from collections.abc import Callable
 
-import click
-import typer
+import mien
+from mien.errors import InputError, MienError
 
-from mien.errors import MienError
-
+WRONG_ARGUMENT = 2
 INTERRUPTED = 130  # the shell's own number for Ctrl-C
 
-# Verb -> the module of this package that has it as `command`; loaded only when it is typed.
+# Verb -> what it does. Module `mien.cli.VERB` has it as `command`, and is loaded when it is typed.
 VERBS = {
     "demo": "Align, project and mix two portraits; writes contact.png and report.html.",
     "doctor": "Say what is installed, which backends open, and what to type.",
@@ -23,43 +24,18 @@ VERBS = {
     "mix": "Draw one face with layers of another.",
     "render": "Draw a code, or a face that does not exist.",
 }
-PLUGINS = "mien.commands"  # entry points of other distributions and of mien_export
+PLUGINS = "mien.commands"  # entry points: verbs of other packages
 PLUGIN_HELP = {"export": "Turn a trained checkpoint into a bundle (needs mien[export])."}
 
+USAGE = """Usage: mien VERB [ARGUMENTS]
 
-class Verbs(click.Group):
-    """Loads a verb's module when it is typed, so that `mien --help` stays fast."""
+Face style editing at inference speed.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*VERBS, *(name for name in _plugins() if name not in VERBS)]
+Verbs:
+{verbs}
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in VERBS:
-            function = importlib.import_module(f"mien.cli.{name}").command
-        elif name in _plugins():
-            function = _plugins()[name].load()
-        else:
-            return None
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(name)(function)
-        return typer.main.get_command(app)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [
-            (name, VERBS.get(name, PLUGIN_HELP.get(name, ""))) for name in self.list_commands(ctx)
-        ]
-        with formatter.section("Verbs"):
-            formatter.write_dl(rows)
-
-
-@click.group(
-    cls=Verbs,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: mien demo. Each verb explains itself: mien VERB --help",
-)
-@click.version_option(package_name="mien", message="mien %(version)s")
-def group() -> None:
-    """Face style editing at inference speed."""
+Start with: mien demo. Each verb explains itself: mien VERB --help
+mien --version says which this is."""
 
 
 def run() -> None:
@@ -69,25 +45,60 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run arguments and return the exit status: 0, 1 an error, 2 a wrong argument, 130 Ctrl-C."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"mien {mien.__version__}")
+        return 0
     try:
-        group.main(arguments, prog_name="mien", standalone_mode=False)
+        return _call(arguments[0], arguments[1:])
     except MienError as error:
-        print(f"mien: {_one_line(str(error))}", file=sys.stderr)
-        return 1
-    except click.exceptions.Exit as error:
-        return int(error.exit_code)
-    except click.ClickException as error:
-        print(f"mien: {_one_line(error.format_message())} See: mien --help", file=sys.stderr)
-        return int(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("mien: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def usage() -> str:
+    """Return the help page: the verbs, a line each."""
+    verbs = VERBS | {name: PLUGIN_HELP.get(name, "") for name in _plugins() if name not in VERBS}
+    width = max(map(len, verbs))
+    return USAGE.format(verbs="\n".join(f"  {n:{width}}  {what}" for n, what in verbs.items()))
+
+
+def _call(verb: str, arguments: list[str]) -> int:
+    function = _function(verb)
+    import typer
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(function)
+    try:
+        status = app(arguments, prog_name=f"mien {verb}", standalone_mode=False)
+    except typer.TyperException as error:
+        text = str(getattr(error, "message", "") or error)
+        return _fail(f"{text} See: mien {verb} --help", WRONG_ARGUMENT)
+    except typer.Abort:
+        return _fail("interrupted", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _function(verb: str) -> Callable[..., object]:
+    if verb in VERBS:
+        function: Callable[..., object] = importlib.import_module(f"mien.cli.{verb}").command
+        return function
+    plugins = _plugins()
+    if verb in plugins:
+        loaded: Callable[..., object] = plugins[verb].load()
+        return loaded
+    near = difflib.get_close_matches(verb, [*VERBS, *plugins], 1)
+    hint = f"Did you mean mien {near[0]}?" if near else "See the list: mien --help"
+    raise InputError(f"there is no verb {verb!r}", hint=hint)
 
 
 def _plugins() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=PLUGINS)}
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"mien: {' '.join(text.split())}", file=sys.stderr)
+    return status

@@ -100,7 +100,7 @@ def run_demo(
         studio.engine.session("project_step")
         timed("choose and open the step's engine", start)
         start = time.perf_counter()
-        found = studio.project(crops, callback=callback)
+        found = studio.project_all(crops, callback=callback)
         timed(f"project both, {found[0].steps} steps in one batch", start)
         start = time.perf_counter()
         cells = _cells(studio, portraits, photos, crops, found)

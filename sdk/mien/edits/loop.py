@@ -48,7 +48,7 @@ class RunState:
     """Where a run stands: all that is needed to go on to the same bits.
 
     arrays: the state inputs of the graph, by name; "t" [1] counts the steps taken.
-    identity: what the run is of (bundle, target, settings, backend); resuming checks that it agrees.
+    identity: what the run is of (bundle, target, settings, backend); resuming compares it.
     best: code, loss and terms of the least loss of each sample so far; empty before the first.
     losses: the batch's mean loss at each record.
     """
@@ -84,7 +84,7 @@ class RunState:
         try:
             with partial.open("wb") as file:
                 best = {f"best.{name}": array for name, array in self.best.items()}
-                np.savez(file, header=encoded, **self.arrays, **best)
+                np.savez(file, allow_pickle=False, **{"header": encoded, **self.arrays, **best})
             partial.replace(path)
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,101 @@
+"""Write what a training run reached, in public formats and float16.
+
+    python -m zoo.publish RUN --data DATA
+
+generator.pt is a rosinality checkpoint, {"g_ema", "latent_avg"}; the encoder and the discriminator
+(to train on later) are safetensors. Then come the figures on held-out faces, the contact sheet
+and the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from zoo.card import write_card
+from zoo.faces128 import Run
+
+HERE = Path(__file__).parent / "faces128"
+ENCODER = Path(__file__).parents[1] / "mien_export" / "weights" / "faces128-encoder.safetensors"
+
+
+def rosinality_from_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a generator's tensors to rosinality's names and shapes; noise is left out."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        network, *rest = name.split(".")
+        if network == "mapping":
+            if rest[0].startswith("fc"):
+                renamed[f"style.{int(rest[0][2:]) + 1}.{rest[1]}"] = tensor
+        elif rest[1] == "const":
+            renamed["input.input"] = tensor[None]
+        elif key := _layer_name(rest):
+            shaped = tensor
+            if key.endswith("conv.weight"):
+                shaped = tensor[None]
+            elif key.endswith("noise.weight"):
+                shaped = tensor.reshape(1)
+            elif key.startswith("to_rgb") and key.endswith(".bias") and "modulation" not in key:
+                shaped = tensor.reshape(1, 3, 1, 1)
+            renamed[key] = shaped
+    return renamed
+
+
+def _layer_name(rest: list[str]) -> str | None:
+    """rosinality's name of synthesis.b{r}.{layer}.{...}; None for what it does not store."""
+    i = int(rest[0][1:]).bit_length() - 4  # 0 at 8 px
+    if rest[1] == "torgb":
+        layer = "to_rgb1" if i < 0 else f"to_rgbs.{i}"
+    elif rest[1] in ("conv0", "conv1"):
+        layer = "conv1" if i < 0 else f"convs.{2 * i + (rest[1] == 'conv1')}"
+    else:
+        return None
+    bias = "bias" if rest[1] == "torgb" else "activate.bias"
+    parts = {
+        "weight": "conv.weight",
+        "bias": bias,
+        "noise_strength": "noise.weight",
+        "affine.weight": "conv.modulation.weight",
+        "affine.bias": "conv.modulation.bias",
+    }
+    part = parts.get(".".join(rest[2:]))
+    return None if part is None else f"{layer}.{part}"
+
+
+def publish(run: Run, folder: Path, encoder: Path) -> None:
+    """Write the averaged networks."""
+    generator, averaged = run.averages
+    state = generator.state_dict()
+    checkpoint = {
+        "g_ema": {k: v.half() for k, v in rosinality_from_nvlabs(state).items()},
+        "latent_avg": state["mapping.w_avg"].clone(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint, folder / "generator.pt")
+    save_file(_half(averaged.state_dict()), encoder)
+    save_file(_half(run.discriminator.state_dict()), folder / "discriminator.safetensors")
+
+
+def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.half().contiguous() for name, tensor in state.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the training run")
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    run = Run()
+    run.load(options.run / "state.pt")
+    publish(run, HERE, ENCODER)
+    write_card(run, options.data, HERE)
+
+
+if __name__ == "__main__":
+    main()

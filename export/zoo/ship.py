@@ -1,0 +1,79 @@
+"""Make what `mien demo` runs on: the bundle, and two portraits that its generator drew.
+
+    python export/zoo/ship.py [--detector yunet.onnx]
+
+The bundle goes the way of every checkpoint, through mien export. The portraits are faces of the
+generator on a canvas, turned and scaled, so that alignment has work to do; their landmarks are
+found by the detector, and without one the portraits stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.faces.detect import Detector, choose
+from mien.images import save
+from mien.studio import Studio
+from mien_export.families.stylegan2 import OWN_FEATURES, Options, export_stylegan2
+from mien_export.progress import announce
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINT = Path(__file__).parent / "faces128" / "generator.pt"
+SHIPPED = ROOT / "sdk" / "mien" / "zoo"
+
+# name, seed, degrees, size of the face's square and its centre on a canvas of 640 x 800 px
+PORTRAITS = (("ada", 12, -14.0, 430, (300, 370)), ("ben", 5, 11.0, 380, (350, 410)))
+CANVAS = (640, 800)
+
+
+def portrait(
+    face: NDArray[np.uint8], degrees: float, side: int, centre: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Lay face on a canvas, turned; around it its own blurred edge."""
+    size = face.shape[0]
+    matrix = cv2.getRotationMatrix2D((size / 2, size / 2), degrees, side / size)
+    matrix[:, 2] += np.array(centre) - size / 2
+    picture = cv2.warpAffine(
+        face, matrix, CANVAS, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    around = cv2.GaussianBlur(picture, (0, 0), 25)
+    ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5) / (0.12 * size)
+    weight = np.outer(ramp.clip(0, 1), ramp.clip(0, 1)).astype(np.float32)
+    weight = cv2.warpAffine(weight, matrix, CANVAS)[:, :, None]
+    mixed = around + weight * (picture.astype(np.float32) - around)
+    return np.rint(mixed).clip(0, 255).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--detector", type=Path, help="a YuNet file; also draws the portraits anew")
+    options = parser.parse_args()
+    with announce() as progress:
+        export_stylegan2(
+            CHECKPOINT,
+            SHIPPED / "demo",
+            Options(
+                encoder=OWN_FEATURES, half=True, licence="Apache-2.0", name="demo", overwrite=True
+            ),
+            progress,
+        )
+    if options.detector is None:
+        return
+    detector = Detector(options.detector)
+    folder = SHIPPED / "portraits"
+    folder.mkdir(parents=True, exist_ok=True)
+    with Studio("demo") as studio:
+        for name, seed, degrees, side, centre in PORTRAITS:
+            face = studio.render(studio.sample(seed)).array
+            picture = portrait(face, degrees, side, centre)
+            save(picture, folder / f"{name}.jpg", edits=["sample"])
+            choose(detector.detect(picture), "largest").landmarks.save(folder / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main()

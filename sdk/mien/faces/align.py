@@ -1,0 +1,181 @@
+"""FFHQ alignment: a photograph and the points of a face become an upright square crop.
+
+The recipe of the FFHQ dataset (Karras et al. 2019, appendix A), step by step as published, so that
+crops are framed as those that generators were trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.errors import InputError
+from mien.faces.landmarks import Landmarks
+
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+OVERSAMPLING = 4  # the warp draws this much larger than the crop, then scales down
+MAX_TRANSFORM = 4096  # px
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """A crop, and the way back.
+
+    image: uint8 RGB [S, S, 3].
+    quad: corners of the crop in the photograph, [4, 2] px: top left, bottom left, bottom right,
+        top right.
+    to_photo: 3x3, from px of the crop to px of the photograph (corner of the top left pixel: 0, 0).
+    photo_size: width and height of the photograph.
+    """
+
+    image: U8
+    quad: F64
+    to_photo: F64
+    photo_size: tuple[int, int]
+
+    @property
+    def to_crop(self) -> F64:
+        """3x3, from px of the photograph to px of the crop."""
+        inverse: F64 = np.linalg.inv(self.to_photo)
+        return inverse
+
+
+def quad_from_landmarks(landmarks: Landmarks) -> F64:
+    """Return the corners of the FFHQ square [4, 2], in px of the photograph."""
+    a = landmarks.anchors()
+    eyes = (a.eye_left + a.eye_right) / 2
+    eye_to_eye = a.eye_right - a.eye_left
+    eye_to_mouth = (a.mouth_left + a.mouth_right) / 2 - eyes
+    x = eye_to_eye - np.flipud(eye_to_mouth) * [-1, 1]
+    length = np.hypot(*x)
+    if not length > 0:
+        raise InputError("the landmarks span no square", hint="Detect them again")
+    x *= max(np.hypot(*eye_to_eye) * 2.0, np.hypot(*eye_to_mouth) * 1.8) / length
+    y = np.flipud(x) * [-1, 1]
+    centre = eyes + eye_to_mouth * 0.1
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def align(
+    photo: U8,  # [H, W, 3], RGB
+    landmarks: Landmarks,
+    *,
+    size: int = 1024,
+    transform_size: int | None = None,
+) -> AlignedFace:
+    """Cut out the FFHQ square. Where it reaches beyond the photograph, that is continued by
+    reflection, blurred and faded towards its median colour.
+
+    Args:
+        size: of the crop in px.
+        transform_size: px drawn before scaling down; None means 4 times size, at most 4096.
+
+    Raises InputError for a size below 1 or landmarks far outside the photograph.
+    """
+    if not 1 <= size <= MAX_TRANSFORM:
+        raise InputError(f"size is {size} px, expected 1 to {MAX_TRANSFORM}")
+    drawn = transform_size or min(OVERSAMPLING * size, max(MAX_TRANSFORM, size))
+    quad = quad_from_landmarks(landmarks)
+    _check_overlap(quad, photo)
+    image, local = _shrunk(Image.fromarray(photo), quad.copy(), size)
+    image, local = _cropped(image, local)
+    image, local = _padded(image, local)
+    corners = tuple((local + 0.5).flatten())
+    image = image.transform(
+        (drawn, drawn), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
+    )
+    if size != drawn:
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    photo_size = (photo.shape[1], photo.shape[0])
+    return AlignedFace(np.asarray(image), quad, _to_photo(quad, size), photo_size)
+
+
+def _to_photo(quad: F64, size: int) -> F64:
+    origin, down, right = quad[0], quad[1] - quad[0], quad[3] - quad[0]
+    matrix = np.eye(3)
+    matrix[:2, 0], matrix[:2, 1], matrix[:2, 2] = right / size, down / size, origin
+    return matrix
+
+
+def _side(quad: F64) -> float:
+    return float(np.hypot(*(quad[3] - quad[0])))
+
+
+def _check_overlap(quad: F64, photo: U8) -> None:
+    low, high = quad.min(0), quad.max(0)
+    height, width = photo.shape[:2]
+    if (high <= 0).any() or low[0] >= width or low[1] >= height:
+        raise InputError(
+            f"the landmarks lie outside the photograph of {width} x {height} px",
+            hint="Are they of another photograph, or of a scaled one?",
+        )
+    if _side(quad) > 64 * max(width, height):
+        raise InputError("the landmarks are far larger than the photograph")
+
+
+def _shrunk(image: Image.Image, quad: F64, size: int) -> tuple[Image.Image, F64]:
+    """Scale a much larger photograph down first."""
+    shrink = int(np.floor(_side(quad) / size * 0.5))
+    if shrink > 1:
+        scaled = (round(image.width / shrink), round(image.height / shrink))
+        image = image.resize(scaled, Image.Resampling.LANCZOS)
+        quad /= shrink
+    return image, quad
+
+
+def _border(quad: F64) -> int:
+    return max(round(_side(quad) * 0.1), 3)
+
+
+def _cropped(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
+    """Keep what the square needs."""
+    border = _border(quad)
+    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
+    box = (
+        max(low[0] - border, 0),
+        max(low[1] - border, 0),
+        min(high[0] + border, image.width),
+        min(high[1] + border, image.height),
+    )
+    if box[2] - box[0] < image.width or box[3] - box[1] < image.height:
+        image = image.crop(box)
+        quad = quad - np.array(box[:2])
+    return image, quad
+
+
+def _padded(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
+    """Continue the picture where the square reaches beyond it."""
+    border = _border(quad)
+    low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
+    pad = (
+        max(-low[0] + border, 0),
+        max(-low[1] + border, 0),
+        max(high[0] - image.width + border, 0),
+        max(high[1] - image.height + border, 0),
+    )
+    if max(pad) <= border - 4:
+        return image, quad
+    pad = tuple(np.maximum(pad, round(_side(quad) * 0.3)))  # type: ignore[assignment]
+    left, top, right, bottom = pad
+    pixels = np.pad(
+        np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect"
+    )
+    height, width = pixels.shape[:2]
+    y, x = np.ogrid[:height, :width]
+    distance_x = np.minimum(x / left, (width - 1 - x) / right)
+    distance_y = np.minimum(y / top, (height - 1 - y) / bottom)
+    mask = (1.0 - np.minimum(distance_x, distance_y))[:, :, None].astype(np.float32)
+    sigma = _side(quad) * 0.02
+    # SciPy's gaussian_filter, which the recipe names, cuts at four sigma and reflects the edge.
+    reach = 2 * int(4 * sigma + 0.5) + 1
+    blurred = cv2.GaussianBlur(pixels, (reach, reach), sigma, borderType=cv2.BORDER_REFLECT)
+    pixels += (blurred - pixels) * np.clip(mask * 3.0 + 1.0, 0.0, 1.0)
+    pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(mask, 0.0, 1.0)
+    levels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return Image.fromarray(levels), quad + np.array([left, top])
