@@ -103,6 +103,8 @@ def write_bundle(
             graphs={g.name: _graph_spec(g) for g in graphs},
         )
         save_spec(building, spec)
+        for file in building.iterdir():
+            file.chmod(0o644)  # safetensors writes for its owner alone
         building.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""The model card of a network of the zoo: data, recipe, figures on held-out faces, contact sheet."""
+"""The model card of a network: data, recipe, figures on held-out faces, contact sheet."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ from zoo.split import split
 BATCH = 16
 RATE, DISCRIMINATOR_RATE, MAPPING_RATE = 1e-3, 1e-3, 0.02
 ADVERSARIAL = 0.08  # weight of the adversary beside the reconstruction
+UNPAIRED = 0.25  # its weight on faces that have no target
 OFFSETS, SPREAD = 0.02, 1e-3  # penalties: offsets from the shared w, size of w
 R1, R1_EVERY = 1.0, 16
 SAMPLE_EVERY = 3  # each third step trains on random samples
@@ -121,12 +122,22 @@ def reconstruction_loss(run: Run, features: Vgg19Small, real: Tensor) -> tuple[T
     return loss + OFFSETS * offsets.square().mean() + SPREAD * w.square().mean(), fake
 
 
-def samples(run: Run, count: int) -> Tensor:
-    """Random faces; in half of the batches two codes are mixed (style mixing regularisation)."""
-    ws = run.generator.mapping(torch.randn(2 * count, CONFIG.z_dim)).view(2, count, 1, -1)
-    cut = int(torch.randint(1, CONFIG.num_ws, ())) if torch.rand(()) < 0.5 else CONFIG.num_ws
-    layers = (torch.arange(CONFIG.num_ws) < cut)[None, :, None]
-    return run.generator.synthesis(torch.where(layers, ws[0], ws[1]), dtype=torch.bfloat16)
+def samples(run: Run, real: Tensor) -> Tensor:
+    """Faces without a target: random ones, and codes of real ones, both mixed now and then.
+
+    Mixing real codes is what the product does with them, so the adversary sees it in training.
+    """
+    count, layers = len(real), torch.arange(CONFIG.num_ws)[None, :, None]
+    if torch.rand(()) < 0.5:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            ws = run.encoder(real.contiguous(memory_format=torch.channels_last)).float()
+        low, high = sorted(torch.randint(0, CONFIG.num_ws + 1, (2,)).tolist())
+        mixed = torch.where((layers >= low) & (layers < high), ws.roll(1, 0), ws)
+    else:
+        pair = run.generator.mapping(torch.randn(2 * count, CONFIG.z_dim)).view(2, count, 1, -1)
+        cut = int(torch.randint(1, CONFIG.num_ws, ())) if torch.rand(()) < 0.5 else CONFIG.num_ws
+        mixed = torch.where(layers < cut, pair[0], pair[1])
+    return run.generator.synthesis(mixed, dtype=torch.bfloat16)
 
 
 def train_step(run: Run, features: Vgg19Small, batches: Batches, share: float) -> float:
@@ -136,11 +147,12 @@ def train_step(run: Run, features: Vgg19Small, batches: Batches, share: float) -
         group["lr"] = group["scale"] * decay * min(1.0, (run.step + 1) / 100)
     real = next(batches)
     if run.step % SAMPLE_EVERY == SAMPLE_EVERY - 1:
-        fake = samples(run, BATCH)
-        loss = torch.zeros(())
+        fake = samples(run, real)
+        loss, weight = torch.zeros(()), UNPAIRED
     else:
         loss, fake = reconstruction_loss(run, features, real)
-    weight = ADVERSARIAL * min(1.0, run.step / 1000)
+        weight = ADVERSARIAL
+    weight *= min(1.0, run.step / 1000)
     with torch.autocast("cpu", torch.bfloat16):
         adversarial = F.softplus(-run.discriminator(fake)).float().mean()
     run.optimiser.zero_grad()

@@ -1,0 +1,115 @@
+"""What the projection step is measured on: the zoo's networks, and those of the reference sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mien_engines import Source
+from mien_export.graphs import stylegan2_graphs
+from mien_export.nets.stylegan2 import Config, Generator
+from mien_export.steps.latent import ProjectionStep
+from mien_export.steps.terms import Perceptual
+from mien_export.to_bundle import write_bundle
+
+ROOT = Path(__file__).parents[1]
+ZOO_CHECKPOINT = ROOT / "export" / "zoo" / "faces128" / "generator.pt"
+
+# The reference sizes: 128 px, w of 512, channels min(8192 // resolution, 256), a small VGG.
+WIDTHS = tuple(min(8192 // resolution, 256) for resolution in (4, 8, 16, 32, 64, 128))
+STAGES = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
+
+
+class SmallVgg(nn.Module):
+    """image [N, 3, H, W] -> the last map of each stage; max pooling between stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        c_in = 3
+        for widths in STAGES:
+            stage = nn.ModuleList()
+            for width in widths:
+                stage.append(nn.Conv2d(c_in, width, 3, padding=1))
+                c_in = width
+            self.stages.append(stage)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x, maps = image, []
+        for i, stage in enumerate(self.stages):
+            x = x if i == 0 else F.max_pool2d(x, 2)
+            assert isinstance(stage, nn.ModuleList)
+            for convolution in stage:
+                x = F.relu(convolution(x))
+            maps.append(x)
+        return maps
+
+
+def step_of(generator: Generator, perceptual: Perceptual) -> ProjectionStep:
+    average = generator.mapping.w_avg
+    config = generator.config
+    return ProjectionStep(generator.synthesis, perceptual, config.resolution, average).eval()
+
+
+def zoo_step(checkpoint: Path) -> ProjectionStep:
+    """The step of a checkpoint exported with the face encoder's features, as the zoo's is."""
+    from mien_export.checkpoints import read_stylegan2
+    from mien_export.families.stylegan2 import Options, _perceptual, generator_from_checkpoint
+
+    generator = generator_from_checkpoint(read_stylegan2(checkpoint))
+    perceptual, _ = _perceptual(Options(), None, generator.config.resolution)
+    return step_of(generator, perceptual)
+
+
+def reference_step(folder: Path) -> ProjectionStep:
+    """Random weights of the reference sizes; its bundle is written to folder."""
+    torch.manual_seed(0)
+    generator = Generator(Config(WIDTHS)).eval().requires_grad_(False)
+    generator.drop_silent_noise()
+    with torch.no_grad():
+        z = torch.randn(1000, generator.config.z_dim)
+        generator.mapping.w_avg.copy_(generator.mapping(z).mean(0))
+    perceptual = Perceptual(SmallVgg().eval().requires_grad_(False))
+    write_bundle(
+        folder,
+        stylegan2_graphs(generator, perceptual),
+        name="reference-sizes",
+        family="stylegan2",
+        source=Source(file="none", format="random weights", sha256="0" * 64, licence="none"),
+        properties={"resolution": 128, "num_ws": 12, "w_dim": 512, "z_dim": 512},
+        constants={"w_mean": generator.mapping.w_avg.numpy()},
+    )
+    return step_of(generator, perceptual)
+
+
+def eager_loop(
+    step: ProjectionStep, feeds: Mapping[str, NDArray]
+) -> tuple[Callable[[], None], Callable[[], float]]:
+    """The same search as a torch user writes it: autograd and torch.optim.Adam.
+
+    Returns a call that takes a step, and one that tells the loss of the latest.
+    """
+    given = {name: torch.tensor(array) for name, array in feeds.items()}
+    ws = given["ws"].requires_grad_(True)
+    wanted = [given[name] for name in given if name.startswith("wanted_")]
+    rate, decay = float(given["rate"]), float(given["decay"])
+    optimiser = torch.optim.Adam([ws], lr=rate)
+    losses: list[Tensor] = [torch.zeros(1)]
+    taken = 0
+
+    def take() -> None:
+        nonlocal taken
+        optimiser.param_groups[0]["lr"] = rate * decay**taken
+        optimiser.zero_grad(set_to_none=True)
+        loss = (step.terms(ws, given["target"], wanted) * given["term_weights"]).sum()
+        loss.backward()
+        optimiser.step()
+        losses[0] = loss.detach()
+        taken += 1
+
+    return take, lambda: float(losses[0])

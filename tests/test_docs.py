@@ -1,0 +1,87 @@
+"""What the documentation says works: examples run, links lead somewhere, verbs exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mien.bundles import DEMO
+from mien.cli.main import PLUGIN_HELP, VERBS
+from mien.demo.run import SAMPLES
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PROJECTING = ("03_project_and_mix", "04_resume", "05_batch")
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")])
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(?:\$ )?mien (\S+)", re.MULTILINE)
+
+
+def example_parameters() -> Iterator[object]:
+    for path in EXAMPLES:
+        marks = [pytest.mark.slow] if path.stem in PROJECTING else []
+        yield pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("example", example_parameters())
+def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) -> None:
+    if not (DEMO / "bundle.json").is_file():
+        pytest.skip("the demo bundle is not built: python export/zoo/ship.py")
+    if "portraits" in example.read_text() and not list(SAMPLES.glob("*.jpg")):
+        pytest.skip("the sample portraits are not there")
+    folders = [str(ROOT / name) for name in ("sdk", "engines", "export")]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(folders),
+        "MIEN_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    work = tmp_path / "work"
+    work.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", example],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(work.iterdir()), "it wrote nothing"
+    if example.stem == "04_resume":
+        assert "the same bits: True" in done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_what_it_does(example: Path) -> None:
+    text = example.read_text()
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        path = target.partition("#")[0]
+        if path and not re.match(r"[a-z]+:", path):
+            assert (page.parent / path).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_of_a_page_name_verbs_that_exist(page: Path) -> None:
+    known = {*VERBS, *PLUGIN_HELP, "VERB", "--help", "--version"}
+    for block in BLOCK.findall(page.read_text("utf-8")):
+        for verb in COMMAND.findall(block):
+            assert verb in known, f"{page.name} calls mien {verb}"
+
+
+def test_the_index_links_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index
