@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_engines import Source
+from mien_export.checkpoints import read_safetensors, read_stylegan2
+from mien_export.families.stylegan2 import OWN_FEATURES, generator_from_checkpoint
 from mien_export.graphs import stylegan2_graphs
+from mien_export.nets.encoder import encoder_from_tensors
+from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Config, Generator
 from mien_export.steps.latent import ProjectionStep
 from mien_export.steps.terms import Perceptual
@@ -58,12 +62,11 @@ def step_of(generator: Generator, perceptual: Perceptual) -> ProjectionStep:
 
 def zoo_step(checkpoint: Path) -> ProjectionStep:
     """The step of a checkpoint exported with the face encoder's features, as the zoo's is."""
-    from mien_export.checkpoints import read_stylegan2
-    from mien_export.families.stylegan2 import Options, _perceptual, generator_from_checkpoint
-
     generator = generator_from_checkpoint(read_stylegan2(checkpoint))
-    perceptual, _ = _perceptual(Options(), None, generator.config.resolution)
-    return step_of(generator, perceptual)
+    tensors = {name: torch.from_numpy(x) for name, x in read_safetensors(OWN_FEATURES).items()}
+    encoder = encoder_from_tensors(tensors).eval().requires_grad_(False)
+    features = Resized(encoder.features, generator.config.resolution, encoder.config.resolution)
+    return step_of(generator, Perceptual(features))
 
 
 def reference_step(folder: Path) -> ProjectionStep:

@@ -6,32 +6,36 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from mien import errors
 from mien.bundles import DEMO
 from mien.cli.main import PLUGIN_HELP, VERBS
 from mien.demo.run import SAMPLES
+from mien.edits.project import FAITHFUL, ProjectionSettings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PROJECTING = ("03_project_and_mix", "04_resume", "05_batch")
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")])
+PAGES = sorted(
+    [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
+)
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?mien (\S+)", re.MULTILINE)
 
 
-def example_parameters() -> Iterator[object]:
-    for path in EXAMPLES:
-        marks = [pytest.mark.slow] if path.stem in PROJECTING else []
-        yield pytest.param(path, id=path.stem, marks=marks)
+RUNS = [
+    pytest.param(path, marks=[pytest.mark.slow] if path.stem in PROJECTING else [])
+    for path in EXAMPLES
+]
 
 
-@pytest.mark.parametrize("example", example_parameters())
+@pytest.mark.parametrize("example", RUNS, ids=[path.stem for path in EXAMPLES])
 def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) -> None:
     if not (DEMO / "bundle.json").is_file():
         pytest.skip("the demo bundle is not built: python export/zoo/ship.py")
@@ -85,3 +89,18 @@ def test_the_index_links_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "index.md" or f"({page.name})" in index
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "projection.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    assert {name: (default, faithful) for name, default, faithful in rows} == {
+        name: (str(value), str(getattr(FAITHFUL, name)))
+        for name, value in asdict(ProjectionSettings()).items()
+    }
+
+
+def test_the_table_of_errors_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    listed = re.findall(r"^\| (?:\*\*|`)(\w+)(?:\*\*|`) \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(set(errors.__all__) - {"MienError"})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.nets.pictures import from_uint8, to_uint8
 from mien_export.nets.stylegan2 import Generator
 from mien_export.steps.latent import TERMS, ProjectionStep, ProjectionTarget
 from mien_export.steps.terms import Perceptual
@@ -42,21 +43,6 @@ PICTURE = Gate(kind="outputs", tolerance={"f32": 0.01, "bf16": 0.08, "fp16": 0.0
 DESCENT = Gate(
     kind="loop", steps=20, watch="loss", tolerance={"f32": 0.02, "bf16": 0.05, "fp16": 0.05}
 )
-
-
-def to_uint8(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Float image [N, 3, H, W] in [-1, 1] -> uint8 RGB [N, H, W, 3], and its mean square [N].
-
-    A NaN would become an honest-looking black pixel; the mean square carries it out.
-    """
-    energy = image.square().mean((1, 2, 3))
-    levels = (image.clamp(-1, 1) * 127.5 + 127.5).round()
-    return levels.to(torch.uint8).permute(0, 2, 3, 1), energy
-
-
-def from_uint8(picture: Tensor) -> Tensor:
-    """uint8 RGB [N, H, W, 3] -> float image [N, 3, H, W] in [-1, 1]."""
-    return picture.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
 
 
 class Mapping(nn.Module):

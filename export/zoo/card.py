@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
 from zoo import faces128
 from zoo.faces import as_images, load_faces
 from zoo.faces128 import CONFIG, Run
@@ -53,9 +54,7 @@ def write_card(run: Run, data: Path, folder: Path) -> None:
             f"encoder + {STEPS} steps: PSNR, {PROJECTED} held-out faces": (
                 f"{psnr(projected, images[:PROJECTED]):.2f} dB"
             ),
-            f"encoder + {STEPS} steps: distance of VGG features": "{:.3f}".format(
-                float(feature_distance(features(projected), features(images[:PROJECTED])))
-            ),
+            f"encoder + {STEPS} steps: distance of VGG features": f"{float(feature_distance(features(projected), features(images[:PROJECTED]))):.3f}",
             "parameters: generator, encoder": "{:,}, {:,}".format(
                 *(sum(p.numel() for p in net.parameters()) for net in (generator, encoder))
             ),

@@ -16,6 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+
+from mien_export.nets.encoder import Encoder
+from mien_export.nets.stylegan2 import Generator
 from zoo.card import write_card
 from zoo.faces128 import Run
 
@@ -66,9 +69,35 @@ def _layer_name(rest: list[str]) -> str | None:
     return None if part is None else f"{layer}.{part}"
 
 
+@torch.no_grad()
+def equalise(generator: Generator, encoder: Encoder) -> None:
+    """Scale the axes of w so that a step along each changes the styles alike; pictures stay.
+
+    Training keeps w at unit variance, where most axes hardly change the picture, and a search that
+    moves all axes alike (Adam) is slow along them. A leaky ReLU passes positive factors through,
+    so the last layer of the mapping network takes them.
+    """
+    affines = [layer.affine for layer in generator.modules() if hasattr(layer, "affine")]
+    effect = sum(affine.weight.square().sum(0) for affine in affines).sqrt()
+    factor = effect / effect.square().mean().sqrt()
+    for affine in affines:
+        affine.weight /= factor
+    last = getattr(generator.mapping, f"fc{generator.mapping.num_layers - 1}")
+    last.weight *= factor[:, None]
+    last.bias *= factor
+    generator.mapping.w_avg *= factor
+    layers = encoder.config.num_ws
+    for head, scale in ((encoder.shared, factor), (encoder.offset_out, factor.repeat(layers))):
+        head.weight *= scale[:, None]
+        head.bias *= scale
+
+
 def publish(run: Run, folder: Path, encoder: Path) -> None:
     """Write the averaged networks."""
     generator, averaged = run.averages
+    assert isinstance(generator, Generator)
+    assert isinstance(averaged, Encoder)
+    equalise(generator, averaged)
     state = generator.state_dict()
     checkpoint = {
         "g_ema": {k: v.half() for k, v in rosinality_from_nvlabs(state).items()},

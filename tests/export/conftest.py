@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.golden.foreign import golden_tensors, write_nvlabs_pkl, write_rosinality_pt
 
 from mien_engines import Bundle
 from mien_export.families.stylegan2 import Options, export_stylegan2
-from tests.golden.foreign import golden_tensors, write_nvlabs_pkl, write_rosinality_pt
 
 
 @pytest.fixture(scope="session")

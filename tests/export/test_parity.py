@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.golden import load_golden, seeded
 
 import mien_engines
 from mien_engines import Bundle
-from tests.golden import load_golden, seeded
 
 F32 = NDArray[np.float32]
 
@@ -45,9 +45,7 @@ def test_rosinality_golden(rosinality_bundle: Bundle) -> None:
             golden["image_from_w"],
         )
         truncated = engine.run("mapping", z=z, psi=levels(0.7))["ws"]
-        close(
-            engine.run("synthesis", ws=truncated, noise=ONE)["image"], golden["image_truncated"]
-        )
+        close(engine.run("synthesis", ws=truncated, noise=ONE)["image"], golden["image_truncated"])
         ws = seeded.draw("rosinality-64/ws", (1, 10, 512))
         close(engine.run("synthesis", ws=ws, noise=ONE)["image"], golden["image_from_ws"])
 
@@ -63,9 +61,7 @@ def test_nvlabs_golden(nvlabs_bundle: Bundle) -> None:
         close(engine.run("synthesis", ws=ws, noise=ONE)["image"], golden["image_const"])
         close(engine.run("synthesis", ws=ws, noise=NONE)["image"], golden["image_none"])
         truncated = engine.run("mapping", z=z, psi=levels(0.7))["ws"]
-        close(
-            engine.run("synthesis", ws=truncated, noise=ONE)["image"], golden["image_truncated"]
-        )
+        close(engine.run("synthesis", ws=truncated, noise=ONE)["image"], golden["image_truncated"])
         drawn = seeded.draw("nvlabs-ada-64/ws", (1, 10, 512))
         close(engine.run("synthesis", ws=drawn, noise=ONE)["image"], golden["image_from_ws"])
 
@@ -83,9 +79,7 @@ def test_render_rounds_the_image_and_mix_mixes_codes(
     weight = np.linspace(-0.5, 1.5, 10).astype(np.float32)
     with mien_engines.open(nvlabs_bundle, "ort") as engine:
         mixed = engine.run("mix", ws_a=a, ws_b=b, weight=weight)
-        np.testing.assert_allclose(
-            mixed["ws"], b + weight[:, None] * (a - b), rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(mixed["ws"], b + weight[:, None] * (a - b), rtol=1e-5, atol=1e-5)
         image = engine.run("synthesis", ws=mixed["ws"], noise=ONE)["image"]
         exact = np.clip(image.transpose(0, 2, 3, 1) * 127.5 + 127.5, 0, 255)
         assert np.abs(mixed["picture"] - exact).max() < 0.51
@@ -93,9 +87,7 @@ def test_render_rounds_the_image_and_mix_mixes_codes(
         np.testing.assert_array_equal(
             engine.run("render", ws=mixed["ws"])["picture"].astype(int) - mixed["picture"], 0
         )
-        np.testing.assert_allclose(
-            mixed["energy"], np.square(image).mean((1, 2, 3)), rtol=1e-4
-        )
+        np.testing.assert_allclose(mixed["energy"], np.square(image).mean((1, 2, 3)), rtol=1e-4)
 
 
 def test_each_weight_is_stored_once(nvlabs_bundle: Bundle) -> None:

@@ -64,7 +64,9 @@ def read_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _checked(archive, path)
-            pickled = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+            pickled = [
+                name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")
+            ]
             if len(pickled) != 1:
                 raise CorruptFile(f"{path.name} has no data.pkl", hint="Is it a torch.save file?")
             folder = pickled[0].removesuffix("data.pkl")

@@ -21,7 +21,9 @@ def identify(path: Path) -> Kind:
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="Check the path") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", hint="Check the path"
+        ) from error
     if not size:
         raise CorruptFile(f"{path.name} is empty", hint="Copy or download it again")
     refusal = _refusal(head)

@@ -6,15 +6,26 @@ Projection (system 1): LPIPS + 0.5 (1 - MS-SSIM), Adam with exponentially decayi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from mien_export.nets.pictures import from_uint8
 from mien_export.steps.terms import MsSsim, Perceptual
 
 BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Algorithm 1
 TERMS = ("perceptual", "ms_ssim", "pixel", "prior")
+
+
+def one_minus_power(beta: float, t: Tensor) -> Tensor:
+    """1 - beta^t without cancellation: at t = 1 the difference would keep four digits of float32.
+
+    1 - exp(-x) = 2 sinh(x / 2) exp(-x / 2); beyond x = 20 it is 1 to all digits.
+    """
+    half = (t * (-0.5 * math.log(beta))).clamp(max=10.0)
+    return 2 * torch.sinh(half) * torch.exp(-half)
 
 
 def adam(
@@ -29,8 +40,7 @@ def adam(
     t = t + 1
     m = BETA1 * m + (1 - BETA1) * gradient
     v = BETA2 * v + (1 - BETA2) * gradient * gradient
-    unbiased_m = m / (1 - torch.pow(torch.full_like(t, BETA1), t))
-    unbiased_v = v / (1 - torch.pow(torch.full_like(t, BETA2), t))
+    unbiased_m, unbiased_v = m / one_minus_power(BETA1, t), v / one_minus_power(BETA2, t)
     return ws - rate * unbiased_m / (unbiased_v.sqrt() + ADAM_EPS), m, v, t
 
 
@@ -42,7 +52,7 @@ class ProjectionTarget(nn.Module):
         self.perceptual = perceptual
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        target = picture.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+        target = from_uint8(picture)
         return target, *self.perceptual.features(target)
 
 

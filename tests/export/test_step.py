@@ -1,0 +1,150 @@
+"""The projection step as a graph against torch's autograd and torch's own Adam."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.export.tiny import CONFIG, tiny
+
+import mien_engines
+from mien_engines import Bundle
+from mien_engines.errors import MienError
+from mien_engines.spec import Source
+from mien_export.graphs import stylegan2_graphs
+from mien_export.steps.latent import ProjectionStep, ProjectionTarget
+from mien_export.to_bundle import write_bundle
+
+STEPS = 20
+RATE, DECAY = 0.05, 0.97
+WEIGHTS = (1.0, 0.5, 0.3, 0.01)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    generator, perceptual = tiny()
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(
+        folder,
+        stylegan2_graphs(generator, perceptual),
+        name="tiny",
+        family="stylegan2",
+        source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
+        properties={"resolution": CONFIG.resolution, "num_ws": CONFIG.num_ws},
+        constants={"w_mean": generator.mapping.w_avg.numpy()},
+    )
+    return Bundle.open(folder)
+
+
+def torch_run(pictures: np.ndarray, start: np.ndarray) -> tuple[torch.Tensor, list[float]]:
+    """The same search with autograd, torch.optim.Adam and ExponentialLR."""
+    generator, perceptual = tiny()
+    target, *wanted = ProjectionTarget(perceptual)(torch.from_numpy(pictures))
+    step = ProjectionStep(
+        generator.synthesis, perceptual, CONFIG.resolution, generator.mapping.w_avg
+    )
+    ws = torch.from_numpy(start.copy()).requires_grad_(True)
+    adam = torch.optim.Adam([ws], lr=RATE)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, DECAY)
+    losses = []
+    for _ in range(STEPS):
+        adam.zero_grad()
+        loss = (step.terms(ws, target, wanted) * torch.tensor(WEIGHTS)).sum()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    return ws.detach(), losses
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backend", ["ort", "ov"])
+def test_twenty_steps_are_those_of_autograd_and_adam(
+    bundle: Bundle, rng: np.random.Generator, backend: str, batch: int
+) -> None:
+    try:
+        engine = mien_engines.open(bundle, backend)
+    except MienError as error:
+        pytest.skip(str(error))
+    code = (batch, CONFIG.num_ws, CONFIG.w_dim)
+    start = rng.standard_normal(code).astype(np.float32)
+    size = CONFIG.resolution
+    coarse = rng.integers(0, 256, (batch, 8, 8, 3), np.uint8)
+    pictures = coarse.repeat(size // 8, 1).repeat(size // 8, 2)
+    expected, losses = torch_run(pictures, start)
+    with engine:
+        zeros = np.zeros(code, np.float32)
+        loop = engine.loop(
+            "project_step",
+            ws=start,
+            m=zeros,
+            v=zeros.copy(),
+            t=np.zeros(1, np.float32),
+            rate=np.array([RATE], np.float32),
+            decay=np.array([DECAY], np.float32),
+            term_weights=np.array(WEIGHTS, np.float32),
+            **engine.run("project_target", picture=pictures),
+        )
+        for loss in losses:
+            loop.step()
+            np.testing.assert_allclose(loop.read("loss").sum(), loss, rtol=2e-4)
+        found = loop.state()["ws"]
+    moved = float((expected - torch.from_numpy(start)).abs().max())
+    assert moved > 0.1
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=5e-4 * moved)
+
+
+def test_a_batch_is_searched_as_each_alone(bundle: Bundle, rng: np.random.Generator) -> None:
+    size = CONFIG.resolution
+    pictures = rng.integers(0, 256, (2, size, size, 3), np.uint8)
+    zeros = np.zeros((2, CONFIG.num_ws, CONFIG.w_dim), np.float32)
+    with mien_engines.open(bundle, "ort") as engine:
+
+        def gradient(which: slice) -> np.ndarray:
+            outputs = engine.run(
+                "project_step",
+                ws=zeros[which],
+                m=zeros[which],
+                v=zeros[which],
+                t=np.zeros(1, np.float32),
+                rate=np.ones(1, np.float32),
+                decay=np.ones(1, np.float32),
+                term_weights=np.array(WEIGHTS, np.float32),
+                **engine.run("project_target", picture=pictures[which]),
+            )
+            return outputs["m_next"]
+
+        both = gradient(slice(0, 2))
+        for i in (0, 1):
+            alone = gradient(slice(i, i + 1))
+            np.testing.assert_allclose(both[i : i + 1], alone, rtol=0, atol=1e-4 * np.ptp(alone))
+
+
+RTX = ("mapping", "synthesis", "render", "mix", "project_target", "project_step")
+
+
+@pytest.mark.parametrize("graph", RTX)
+def test_tensorrt_parses_and_builds_without_a_gpu(bundle: Bundle, graph: str) -> None:
+    pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
+    import tensorrt_rtx_bindings as trt
+
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(bundle.graph_path(graph)))
+    errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert parsed, "\n".join(errors)
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    dynamic = False
+    for i in range(network.num_inputs):
+        name, shape = network.get_input(i).name, list(network.get_input(i).shape)
+        sizes = [[n if n >= 0 else batch for n in shape] for batch in (1, 1, 4)]
+        dynamic = dynamic or -1 in shape
+        profile.set_shape(name, *sizes)
+    if dynamic:
+        config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    assert plan is not None
+    assert plan.nbytes > 0
