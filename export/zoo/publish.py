@@ -1,10 +1,9 @@
 """Write what a training run reached, in public formats and float16.
 
-    python -m zoo.publish RUN --data DATA
+    python -m zoo.publish RUN
 
 generator.pt is a rosinality checkpoint, {"g_ema", "latent_avg"}; the encoder and the discriminator
-(to train on later) are safetensors. Then come the figures on held-out faces, the contact sheet
-and the model card.
+(to train on later) are safetensors. Then: ship.py makes the bundle, card.py measures it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
-from zoo.card import write_card
 from zoo.faces128 import Run
 
 HERE = Path(__file__).parent / "faces128"
@@ -117,13 +115,11 @@ def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument("--data", type=Path, required=True, help="folder with images/")
     options = parser.parse_args()
     torch.set_num_threads(2)
     run = Run()
     run.load(options.run / "state.pt")
     publish(run, HERE, ENCODER)
-    write_card(run, options.data, HERE)
 
 
 if __name__ == "__main__":

@@ -159,8 +159,8 @@ class Studio:
         Raises ArchMismatch where the bundle has no encoder.
         """
         pictures = crops([_pixels(face)], self.resolution)
-        codes: NDArray[np.float32] = self.engine.run("invert", picture=pictures)["ws"]
-        return codes[0]
+        code: NDArray[np.float32] = self.engine.run("invert", picture=pictures)["ws"][0]
+        return code
 
     def sample(self, seed: int, *, psi: float = 0.7) -> NDArray[np.float32]:
         """Return the code [L, D] of a face that does not exist.
@@ -169,8 +169,8 @@ class Studio:
         """
         z = np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32)
         levels = np.full(self.num_ws, psi, np.float32)
-        codes: NDArray[np.float32] = self.engine.run("mapping", z=z, psi=levels)["ws"]
-        return codes[0]
+        code: NDArray[np.float32] = self.engine.run("mapping", z=z, psi=levels)["ws"][0]
+        return code
 
     def render(self, code: ArrayLike) -> Picture:
         """Draw the face of a code [L, D]. Raises InputError for a code of another generator."""

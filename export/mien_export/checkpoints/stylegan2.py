@@ -67,12 +67,16 @@ def _from_nvlabs(generator: Module, path: Path, digest: str) -> Stylegan2Checkpo
     if "mapping.w_avg" not in tensors:
         raise ArchMismatch(f"{path.name} has no mapping.w_avg", hint="Use G_ema of a training run")
     _check(tensors, path)
-    clamps = {m.state.get("conv_clamp") for m in generator.modules() if "conv_clamp" in m.state}
-    clamps.discard(None)
+    return Stylegan2Checkpoint(tensors, _conv_clamp(generator, path), "nvlabs-pkl", digest)
+
+
+def _conv_clamp(generator: Module, path: Path) -> float | None:
+    """The bound of activations, an attribute of the layers. It is one for all, or none."""
+    found = {module.state.get("conv_clamp") for module in generator.modules()} - {None}
+    clamps = {float(value) for value in found if isinstance(value, int | float)}
     if len(clamps) > 1:
         raise ArchMismatch(f"{path.name} clamps its layers at {sorted(clamps)}, one was expected")
-    clamp = float(clamps.pop()) if clamps else None
-    return Stylegan2Checkpoint(tensors, clamp, "nvlabs-pkl", digest)
+    return clamps.pop() if clamps else None
 
 
 def _refuse_variants(views: Mapping[str, Any], path: Path) -> None:
@@ -175,7 +179,7 @@ def _check(tensors: Mapping[str, F32], path: Path) -> None:
     missing = [name for name in expected if name not in tensors]
     if missing:
         raise ArchMismatch(
-            f"{path.name} lacks {len(missing)} of {len(expected)} tensors of a StyleGAN2 generator: "
+            f"{path.name} lacks {len(missing)} of {len(expected)} tensors of a StyleGAN2: "
             f"{_some(missing)}",
             hint="Is it another network, or another size than its neighbours say?",
         )
@@ -246,4 +250,5 @@ def mean_w(tensors: Mapping[str, F32], samples: int, seed: int) -> F32:
         weight, bias = tensors[f"mapping.fc{i}.weight"], tensors[f"mapping.fc{i}.bias"]
         w = w @ (weight * np.float32(0.01 / np.sqrt(weight.shape[1]))).T + bias * np.float32(0.01)
         w = np.where(w < 0, np.float32(0.2) * w, w) * np.float32(np.sqrt(2))
-    return w.mean(0)
+    mean: F32 = w.mean(0)
+    return mean

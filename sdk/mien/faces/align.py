@@ -42,8 +42,7 @@ class AlignedFace:
     @property
     def to_crop(self) -> F64:
         """3x3, from px of the photograph to px of the crop."""
-        inverse: F64 = np.linalg.inv(self.to_photo)
-        return inverse
+        return np.linalg.inv(self.to_photo).astype(np.float64)
 
 
 def quad_from_landmarks(landmarks: Landmarks) -> F64:
@@ -161,7 +160,7 @@ def _padded(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
     )
     if max(pad) <= border - 4:
         return image, quad
-    pad = tuple(np.maximum(pad, round(_side(quad) * 0.3)))  # type: ignore[assignment]
+    pad = tuple(np.maximum(pad, round(_side(quad) * 0.3)))
     left, top, right, bottom = pad
     pixels = np.pad(
         np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect"

@@ -57,4 +57,5 @@ def _feathered(size: int, feather: float) -> NDArray[np.float32]:
     position = (np.arange(size, dtype=np.float32) + 0.5) / size
     ramp = np.clip(np.minimum(position, 1 - position) / feather, 0, 1)
     smooth = ramp * ramp * (3 - 2 * ramp)
-    return np.outer(smooth, smooth)
+    weight: NDArray[np.float32] = np.outer(smooth, smooth).astype(np.float32)
+    return weight
