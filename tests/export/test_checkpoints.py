@@ -1,4 +1,4 @@
-"""Reading foreign files: hostile, damaged, of another kind. One typed error each, and nothing run."""
+"""Foreign files: hostile, damaged, of another kind. One typed error each, and nothing is run."""
 
 from __future__ import annotations
 

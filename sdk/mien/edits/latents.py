@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,8 +135,9 @@ def save_code(code: ArrayLike, path: str | Path) -> Path:
 def load_code(path: str | Path) -> F32:
     """Read a W+ code that `mien project` or `save_code` wrote, [L, D]."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with Path(path).open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise CorruptFile(
             f"{path} is not a W+ code: {error}", hint="Make one: mien project PHOTO -o CODE.npy"
         ) from error

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ STATE_VERSION = 1
 class Step:
     """What a callback is told.
 
-    step: how many are done, of `steps`.
+    step: how many were done, of `steps`, when the loss was taken.
     loss: of each sample, [N]. terms: of each sample, [N, T], in the order of `term_names`.
     seconds: since the run began.
     """
@@ -95,14 +96,14 @@ class RunState:
     def load(cls, path: Path) -> RunState:
         """Read what `save` wrote. Raises CorruptFile."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             header = json.loads(arrays.pop("header").tobytes())
             if header["version"] != STATE_VERSION:
                 raise ValueError(f"version {header['version']}")
             best = {n.removeprefix("best."): arrays.pop(n) for n in list(arrays) if "." in n}
             return cls(arrays, header["identity"], best, header["losses"])
-        except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        except (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile) as error:
             raise CorruptFile(
                 f"{path} is not a saved run: {error}", hint="Delete it to start anew"
             ) from error

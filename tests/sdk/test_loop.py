@@ -1,0 +1,132 @@
+"""The loop over a step engine, on a descent whose course is known in closed form."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mien.edits.loop import RunState, Step, descend
+from mien.errors import CorruptFile, InputError
+from mien_engines import Engine
+
+F32 = NDArray[np.float32]
+
+
+class FakeLoop:
+    """ws <- ws - rate (ws - goal), so that ws_t = goal + (1 - rate)^t (ws_0 - goal)."""
+
+    def __init__(self, feeds: dict[str, F32]) -> None:
+        self.feeds = feeds
+        self.outputs: dict[str, F32] = {}
+
+    def step(self) -> None:
+        ws, goal = self.feeds["ws"], self.feeds["goal"]
+        loss = np.square(ws - goal).sum((1, 2))
+        self.outputs = {"loss": loss, "terms": loss[:, None]}
+        self.feeds["ws"] = ws - self.feeds["rate"] * (ws - goal)
+        self.feeds["t"] = self.feeds["t"] + np.float32(1)
+
+    def read(self, name: str) -> F32:
+        return self.outputs[name].copy()
+
+    def state(self) -> dict[str, F32]:
+        return {name: self.feeds[name].copy() for name in ("ws", "t")}
+
+
+class FakeEngine:
+    def loop(self, graph: str, /, **feeds: F32) -> FakeLoop:
+        return FakeLoop(dict(feeds))
+
+
+ENGINE = cast(Engine, FakeEngine())
+
+
+def begin(rng: np.random.Generator, rate: float) -> tuple[RunState, dict[str, Any]]:
+    ws, goal = rng.standard_normal((2, 2, 3, 4)).astype(np.float32)
+    state = RunState({"ws": ws, "t": np.zeros(1, np.float32)}, {"target": "it"})
+    return state, {"goal": goal, "rate": np.float32(rate)}
+
+
+def test_the_end_is_the_closed_form(rng: np.random.Generator) -> None:
+    state, constants = begin(rng, 0.1)
+    goal, start = constants["goal"], state.arrays["ws"]
+    found = descend(ENGINE, "g", state, constants, steps=25)
+    np.testing.assert_allclose(found.best, goal + 0.9**25 * (start - goal), rtol=1e-4, atol=1e-5)
+    assert found.finished
+    assert found.steps == 25
+    assert found.losses == sorted(found.losses, reverse=True)
+
+
+def test_of_a_diverging_search_the_best_is_kept(rng: np.random.Generator) -> None:
+    state, constants = begin(rng, 2.5)
+    found = descend(ENGINE, "g", state, constants, steps=12, every=1)
+    np.testing.assert_array_equal(found.best, state.arrays["ws"])
+    assert found.losses[-1] > found.losses[0]
+
+
+def test_records_come_every_few_steps(rng: np.random.Generator) -> None:
+    state, constants = begin(rng, 0.1)
+    records: list[Step] = []
+    descend(ENGINE, "g", state, constants, steps=25, every=10, callback=records.append)
+    assert [(r.step, r.steps) for r in records] == [(0, 25), (10, 25), (20, 25)]
+    assert all(r.loss.shape == (2,) for r in records)
+
+
+@pytest.mark.parametrize("broken_at", [1, 7, 10, 19])
+def test_a_broken_run_goes_on_to_the_same_bits(
+    rng: np.random.Generator, tmp_path: Path, broken_at: int
+) -> None:
+    state, constants = begin(rng, 0.13)
+    whole = descend(ENGINE, "g", state, constants, steps=25, every=4)
+    kept = tmp_path / "run.npz"
+    descend(ENGINE, "g", state, constants, steps=broken_at, every=4, save=kept)
+    resumed = RunState.load(kept)
+    assert resumed.step == broken_at
+    again = descend(ENGINE, "g", resumed, constants, steps=25, every=4)
+    np.testing.assert_array_equal(again.best, whole.best)
+    np.testing.assert_array_equal(again.loss, whole.loss)
+
+
+def test_stop_ends_early_and_keeps_the_run(rng: np.random.Generator, tmp_path: Path) -> None:
+    state, constants = begin(rng, 0.1)
+    stop = threading.Event()
+    found = descend(
+        ENGINE, "g", state, constants, steps=100, every=5, stop=stop,
+        callback=lambda step: stop.set() if step.step > 20 else None, save=tmp_path / "run.npz",
+    )  # fmt: skip
+    assert not found.finished
+    assert found.steps == RunState.load(tmp_path / "run.npz").step == 26
+
+
+def test_an_interrupt_keeps_the_run(rng: np.random.Generator, tmp_path: Path) -> None:
+    state, constants = begin(rng, 0.1)
+
+    def interrupt(step: Step) -> None:
+        if step.step > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        descend(
+            ENGINE, "g", state, constants, steps=100, every=5, callback=interrupt,
+            save=tmp_path / "run.npz",
+        )  # fmt: skip
+    assert RunState.load(tmp_path / "run.npz").step == 16
+
+
+def test_a_run_of_something_else_is_not_resumed(rng: np.random.Generator, tmp_path: Path) -> None:
+    state, _ = begin(rng, 0.1)
+    state.save(tmp_path / "run.npz")
+    with pytest.raises(InputError, match="another target: it, now other"):
+        RunState.load(tmp_path / "run.npz").check({"target": "other"})
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense"])
+def test_a_damaged_run_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.npz").write_bytes(content)
+    with pytest.raises(CorruptFile, match="start anew"):
+        RunState.load(tmp_path / "run.npz")
