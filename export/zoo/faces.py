@@ -36,8 +36,11 @@ def as_images(pictures: NDArray[np.uint8]) -> Tensor:
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+SHIFT, SCALE = 0.03, 0.05  # of the side: how far framings of faces differ between alignments
+
+
 class Batches:
-    """Random batches of training faces, half of them mirrored."""
+    """Random batches of training faces, half of them mirrored, all framed a little differently."""
 
     def __init__(self, pictures: NDArray[np.uint8], size: int, seed: int) -> None:
         self.pictures, self.size = pictures, size
@@ -46,4 +49,14 @@ class Batches:
     def __next__(self) -> Tensor:
         chosen = self.pictures[self.random.integers(0, len(self.pictures), self.size)]
         mirrored = self.random.random(self.size) < 0.5
-        return as_images(np.where(mirrored[:, None, None, None], chosen[:, :, ::-1], chosen))
+        flipped = np.where(mirrored[:, None, None, None], chosen[:, :, ::-1], chosen)
+        return as_images(np.stack([self._reframed(picture) for picture in flipped]))
+
+    def _reframed(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        side = picture.shape[0]
+        matrix = cv2.getRotationMatrix2D(
+            (side / 2, side / 2), 0, 1 + SCALE * self.random.uniform(-1, 1)
+        )
+        matrix[:, 2] += SHIFT * side * self.random.uniform(-1, 1, 2)
+        moved = cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+        return moved.astype(np.uint8)

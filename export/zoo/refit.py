@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from mien_export.nets.encoder import Encoder
-from mien_export.nets.layers import normalise_second_moment
+from mien_export.nets.layers import EqualLinear, normalise_second_moment
 from mien_export.nets.stylegan2 import Generator, MappingNetwork
 from zoo.faces import as_images, load_faces
-from zoo.faces128 import CONFIG, Run
+from zoo.faces128 import Run
+from zoo.head_start import CONFIG
 from zoo.split import split
 
 STEPS, BATCH, RATE = 3000, 512, 0.3
@@ -31,14 +32,19 @@ AVERAGED_OVER = 20_000  # samples behind w_avg
 @torch.no_grad()
 def codes_of(encoder: Encoder, images: Tensor) -> Tensor:
     """Return the mean code over the layers of images [N, 3, 128, 128]: [N, 192]."""
-    return torch.cat([encoder(x).mean(1) for x in images.split(64)])
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = [
+            encoder(x.contiguous(memory_format=torch.channels_last))
+            for x in torch.split(images, 128)
+        ]
+    return torch.cat(codes).float().mean(1)
 
 
 @torch.no_grad()
 def axis_effects(generator: Generator) -> Tensor:
     """Return how strongly each axis of w changes the styles of all layers: [192]."""
-    weights = [layer.affine.weight for layer in generator.modules() if hasattr(layer, "affine")]
-    return torch.cat(weights).square().sum(0).sqrt()
+    affines = [layer for layer in generator.synthesis.modules() if isinstance(layer, EqualLinear)]
+    return torch.cat([affine.weight for affine in affines]).square().sum(0).sqrt()
 
 
 def gaussian_mapping(codes: Tensor, effects: Tensor) -> MappingNetwork:
@@ -75,7 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the refitted run")
     options = parser.parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # small products: more threads only wait for each other
     run = Run()
     run.load(options.run / "state.pt")
     generator, encoder = run.averages

@@ -31,8 +31,9 @@ Start = Literal["auto", "mean", "encoder"]
 class ProjectionSettings:
     """What a projection minimises, and how.
 
-    The defaults were chosen on held-out faces with mien's own generator: 0.3 dB nearer than with
-    a rate of 0.05 and a pixel weight of 1, in as many steps.
+    The defaults were chosen with mien's own generator, by eye and by PSNR, on six held-out faces:
+    27.3 dB where the encoder alone reaches 24.1. Without the prior it is 0.2 dB more, but the codes
+    stray from the generator's own, and mixes of them look painted.
 
     steps: Adam steps. rate: learning rate of the first; decay: its factor at each later one.
     perceptual, ms_ssim, pixel, prior: weights of the terms. The first two are LPIPS and
@@ -43,12 +44,12 @@ class ProjectionSettings:
     """
 
     steps: int = 100
-    rate: float = 0.1
+    rate: float = 0.05
     decay: float = 0.98
     perceptual: float = 1.0
     ms_ssim: float = 0.5
     pixel: float = 4.0
-    prior: float = 0.0
+    prior: float = 0.3
     start: Start = "auto"
 
     def __post_init__(self) -> None:
