@@ -22,6 +22,14 @@ def available_cores() -> int:
         return len(logical)
 
 
+def cpu_model() -> str:
+    """The processor's model, for people."""
+    for line in cpu_name().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 @cache
 def cpu_name() -> str:
     """The processor's model and the instructions it offers; two equal names run alike."""

@@ -14,7 +14,7 @@ from mien_engines import Bundle, Choice
 from mien_engines import open as open_engine
 from mien_engines.backends import LISTING, get
 from mien_engines.cache import cache_dir
-from mien_engines.machine import available_cores, cpu_name
+from mien_engines.machine import available_cores, cpu_model
 
 PACKAGES = (
     "mien",
@@ -78,7 +78,7 @@ def checkup(bundle: str = "demo", *, measure: bool = True) -> Checkup:
     return Checkup(
         python=platform.python_version(),
         system=platform.platform(),
-        cpu=cpu_name(),
+        cpu=cpu_model(),
         cores=available_cores(),
         cache=_cache(problems),
         packages={name: _version(name) for name in PACKAGES},
