@@ -76,7 +76,14 @@ class ProjectionSettings:
 # there, so that 150 rounds take 149 steps. Its noise term is constant in w, and left out. The decay
 # is that of the pipeline built on it, whose value is not published: 0.99 ends at a rate of 0.011.
 FAITHFUL = ProjectionSettings(
-    steps=149, rate=0.05, decay=0.99, perceptual=1.0, ms_ssim=0.5, pixel=0.0, start="mean"
+    steps=149,
+    rate=0.05,
+    decay=0.99,
+    perceptual=1.0,
+    ms_ssim=0.5,
+    pixel=0.0,
+    prior=0.0,
+    start="mean",
 )
 
 
