@@ -129,8 +129,9 @@ licensed as it is (Apache-2.0).
   the encoder; adversarial on reconstructions and on mixes of real codes, and in the first 3,754
   steps on random samples too. The mapping network is not trained by the adversary: `zoo/refit.py`
   fits it to the distribution of the encoder's codes.
-- **Beside the head start**: on the same held-out faces at 64 px the head start's encoder, three
-  times larger, reaches 24.2 dB; this one 23.7 dB, but nearer in VGG features (1.25 against 1.44).
+- **Beside the head start**: on the same held-out faces the head start's encoder, three times
+  larger, reaches 24.2 dB at 64 px; this one had 23.7 dB at step 3,600, but was nearer in VGG
+  features (1.25 against 1.44, at step 3,000).
 - **Limits**: frontal faces at 128 px, softer than photographs. Backgrounds, hats, hands, earrings
   and curly hair come out vague; a mix of two very different faces can look painted. Skin and age
   are as diverse as the generated faces of the training data, which is not the world's diversity.

@@ -1,6 +1,6 @@
 """Train the demo generator: 128 px, StyleGAN2 layout, with an encoder into its W+.
 
-    python -m zoo.faces128 --data DATA --start start.pt --out RUN --minutes 90
+    python -m zoo.faces128 --data DATA --out RUN --minutes 90 [--start start.pt]
 
 Reconstruction (L1 and VGG features) through the encoder, and an adversary that sees
 reconstructions and mixes of codes in turn. Stop it at will: it goes on from RUN/state.pt.
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
+from mien_export.checkpoints import read_safetensors, read_stylegan2
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
 from zoo.faces import Batches, as_images, load_faces
@@ -37,6 +38,9 @@ from zoo.head_start import (
 )
 from zoo.losses import Discriminator, Vgg19Small, feature_distance, r1_penalty
 from zoo.split import split
+
+PUBLISHED = Path(__file__).parent / "faces128"
+ENCODER_FILE = Path(__file__).parents[1] / "mien_export/weights/faces128-encoder.safetensors"
 
 BATCH = 16
 RATE, DISCRIMINATOR_RATE, MAPPING_RATE = 1e-3, 1e-3, 0.02
@@ -66,6 +70,24 @@ class Run:
         self.encoder = encoder_from(start, mean, p)
         u = (codes.flatten(1) - mean) @ (p / p.square().sum(0))
         fit_mapping(self.generator, u)
+
+    def begin_published(self) -> None:
+        """Take over the networks that are in the repository; optimisers begin anew."""
+        tensors = read_stylegan2(PUBLISHED / "generator.pt").tensors
+        state = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+        for name, value in state.items():
+            if name.endswith(("conv0.weight", "conv1.weight")):
+                # The reader folds rosinality's 1 / sqrt(fan_in) in; training steps are sized
+                # for kernels of unit variance.
+                state[name] = value * math.sqrt(value[0].numel())
+        self.generator.load_state_dict(state, strict=False)
+        for network, path in (
+            (self.encoder, ENCODER_FILE),
+            (self.discriminator, PUBLISHED / "discriminator.safetensors"),
+        ):
+            network.load_state_dict(
+                {k: torch.from_numpy(v) for k, v in read_safetensors(path).items()}
+            )
 
     def prepare(self) -> None:
         """Make averages and optimisers of the networks as they are."""
@@ -191,7 +213,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and weights/")
-    parser.add_argument("--start", type=Path, required=True, help="the 64 px head start")
+    parser.add_argument(
+        "--start", type=Path, help="the 64 px head start; without it, the published networks"
+    )
     parser.add_argument("--out", type=Path, required=True, help="where the run is kept")
     parser.add_argument("--minutes", type=float, default=90, help="in all, over all resumptions")
     options = parser.parse_args()
@@ -204,6 +228,9 @@ def main() -> None:
     run, kept = Run(), options.out / "state.pt"
     if kept.exists():
         run.load(kept)
+    elif options.start is None:
+        run.begin_published()
+        run.prepare()
     else:
         start = torch.load(options.start, weights_only=True)
         run.begin(start, as_images(faces[train]))

@@ -18,10 +18,7 @@ from torch import Tensor
 
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
-from zoo.faces128 import Run
-
-HERE = Path(__file__).parent / "faces128"
-ENCODER = Path(__file__).parents[1] / "mien_export" / "weights" / "faces128-encoder.safetensors"
+from zoo.faces128 import ENCODER_FILE, PUBLISHED, Run
 
 
 def rosinality_from_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,7 +116,7 @@ def main() -> None:
     torch.set_num_threads(2)
     run = Run()
     run.load(options.run / "state.pt")
-    publish(run, HERE, ENCODER)
+    publish(run, PUBLISHED, ENCODER_FILE)
 
 
 if __name__ == "__main__":
