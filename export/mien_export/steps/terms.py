@@ -74,7 +74,8 @@ class MsSsim(nn.Module):
         self.window: Tensor
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:  # [N, 3, H, W] each -> [N]
-        a, b = a * 0.5 + 0.5, b * 0.5 + 0.5
+        # Zero stays the middle grey: variances, differences of squares, then keep digits in bf16.
+        a, b = a * 0.5, b * 0.5
         similarity: Tensor | None = None
         for i, weight in enumerate(self.weights):
             last = i == len(self.weights) - 1
@@ -91,11 +92,13 @@ class MsSsim(nn.Module):
     def _statistics(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the luminance and the contrast-structure map of one scale (Eq. 1 to 3)."""
         c = a.shape[1]
-        moments = self._blur(torch.cat([a, b, a * a, b * b, a * b], 1))
-        mean_a, mean_b, aa, bb, ab = torch.split(moments, c, 1)
-        variance_a, variance_b = aa - mean_a * mean_a, bb - mean_b * mean_b
-        covariance = ab - mean_a * mean_b
-        contrast = (2 * covariance + C2) / (variance_a + variance_b + C2)
+        d = a - b
+        moments = self._blur(torch.cat([a, b, d, a * a + b * b, d * d], 1))
+        mean_a, mean_b, mean_d, squares, dd = torch.split(moments, c, 1)
+        # 2 cov(a, b) = var(a) + var(b) - var(a - b): what differs enters by itself.
+        variances = squares - mean_a * mean_a - mean_b * mean_b
+        contrast = 1 - (dd - mean_d * mean_d) / (variances + C2)
+        mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
         luminance = (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)
         return luminance, contrast
 
