@@ -40,8 +40,9 @@ class Gate(_Record):
 
     outputs: for every output, the greatest difference, divided by the range of the reference's
         values, is at most the tolerance.
-    loop: after `steps` steps, the output `watch` (a loss, one a sample) is finite and at most
-        1 + tolerance times the reference's.
+    loop: before the last of `steps` steps, the output `watch` (a loss, one a sample), taken by the
+        reference, is at most 1 + tolerance times that of the reference's own run; and the backend
+        misreads it by at most the tolerance, as a part of the loss at the beginning.
 
     tolerance: one for all precisions, or one each; a precision that is not listed is not admitted.
     """
