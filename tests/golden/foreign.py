@@ -65,8 +65,31 @@ class Persistent:
         return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
 
 
+class EasyDict(dict[str, Any]):
+    """Pickles as NVlabs' dict of that name."""
+
+
+EasyDict.__module__, EasyDict.__qualname__ = "dnnlib.util", "EasyDict"
+
+
+def layer_attributes(name: str, clamp: float | None) -> dict[str, Any]:
+    """What NVlabs' layers keep beside tensors; gains are NumPy scalars there too."""
+    if name.startswith("fc"):
+        return {"activation": "lrelu", "bias_gain": 0.01, "weight_gain": np.float64(4.4e-4)}
+    if name == "affine":
+        return {"activation": "linear", "bias_gain": 1.0, "weight_gain": 1 / np.sqrt(512.0)}
+    if name.startswith("conv"):
+        gain = np.sqrt(2.0)
+        return {"activation": "lrelu", "use_noise": True, "conv_clamp": clamp, "act_gain": gain}
+    return {"conv_clamp": clamp} if name == "torgb" else {}
+
+
 def module(
-    class_name: str, tensors: dict[str, torch.Tensor], source: str, **attributes: Any
+    class_name: str,
+    tensors: dict[str, torch.Tensor],
+    source: str,
+    clamp: float | None = None,
+    **attributes: Any,
 ) -> Persistent:
     """A module of the tensors below it, with a child for each first part of their names."""
     own = {k: v for k, v in tensors.items() if "." not in k}
@@ -85,28 +108,38 @@ def module(
         "_non_persistent_buffers_set": set(),
         **{hook: collections.OrderedDict() for hook in HOOKS},
         "_modules": collections.OrderedDict(
-            (k, module(k.capitalize(), v, source)) for k, v in children.items()
+            (k, module(k.capitalize(), v, source, clamp, **layer_attributes(k, clamp)))
+            for k, v in children.items()
         ),
         **attributes,
     }
     return Persistent(class_name, state, source)
 
 
-def write_nvlabs_pkl(path: Path, tensors: dict[str, torch.Tensor], source: str = "") -> Path:
+def write_nvlabs_pkl(
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    source: str = "",
+    *,
+    clamp: float | None = None,
+    protocol: int = 4,
+) -> Path:
     spec, _ = load_golden("nvlabs-ada-64")
     keys = ("z_dim", "c_dim", "w_dim", "img_resolution")
-    kwargs = {key: spec["config"][key] for key in keys}
-    generator = module("Generator", tensors, source, _init_args=(), _init_kwargs=kwargs)
+    kwargs = EasyDict({key: spec["config"][key] for key in keys})
+    generator = module("Generator", tensors, source, clamp, _init_args=(), _init_kwargs=kwargs)
     content = {"G": generator, "G_ema": generator, "D": None, "training_set_kwargs": None}
     with fake_modules():
-        path.write_bytes(pickle.dumps(content, protocol=4))
+        path.write_bytes(pickle.dumps(content, protocol))
     return path
 
 
 @contextmanager
 def fake_modules() -> Iterator[None]:
-    """Let pickle find the function that it names; it is never called."""
-    fakes = {name: types.ModuleType(name) for name in ("torch_utils", "torch_utils.persistence")}
+    """Let pickle find what it names; none of it is ever called."""
+    names = ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
+    fakes = {name: types.ModuleType(name) for name in names}
+    fakes["dnnlib.util"].EasyDict = EasyDict  # type: ignore[attr-defined]
 
     def _reconstruct_persistent_obj(meta: Any) -> None:
         raise AssertionError("the file's code was run")

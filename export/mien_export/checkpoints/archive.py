@@ -4,128 +4,134 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from mien_engines.errors import CorruptFile, LimitExceeded, UnsafeFile
-from mien_export.checkpoints.inert_pickle import Machine, Maker, Record
-from mien_export.checkpoints.tensors import DTYPES, Storage, TensorView, tensor_view
+from mien_export.checkpoints.faults import listed, shown
+from mien_export.checkpoints.inert_pickle import Global, Machine, Maker, Record
+from mien_export.checkpoints.tensors import DTYPES, Reader, Storage, tensor_view
 
-MAX_BYTES = 16 << 30
 MAX_ENTRIES = 100_000
+MAX_COUNT = 1 << 34  # elements of a storage
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+ENCRYPTED = 0x1  # flag of a zip entry
 
 
-def _record(name: str) -> Maker:
-    def make(*arguments: Any) -> Record:
-        record = Record()
-        record.made_by = name
-        return record
-
-    return make
+def _record(*_: Any) -> Record:
+    return Record()
 
 
-def _rebuilt_parameter(data: Any, *_: Any) -> Any:
+def _ordered_dict(*pairs: Any) -> dict[str, Any]:
+    if pairs:
+        raise CorruptFile(
+            "the file makes a dict of pairs, as Python 2 did", hint="Save it again with Python 3"
+        )
+    return {}
+
+
+def _same(data: Any, *_: Any) -> Any:
     return data
 
 
+def _encoded(text: str, encoding: str) -> bytes:
+    """Protocol 2 writes bytes so."""
+    if encoding != "latin1":
+        raise CorruptFile(f"the file encodes a text as {shown(encoding)}, expected latin1")
+    return text.encode("latin1")
+
+
 MAKERS: dict[str, Maker] = {
-    "collections.OrderedDict": lambda *pairs: {},
+    "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor_v2": tensor_view,
-    "torch._utils._rebuild_parameter": _rebuilt_parameter,
-    "torch.Size": lambda sizes=(): tuple(sizes),
-    "argparse.Namespace": _record("argparse.Namespace"),
-    "numpy.dtype": _record("numpy.dtype"),
-    "numpy.core.multiarray.scalar": _record("numpy scalar"),
-    "numpy._core.multiarray.scalar": _record("numpy scalar"),
-    "builtins.set": lambda items=(): list(items),
-    "__builtin__.set": lambda items=(): list(items),
-    "_codecs.encode": lambda text, encoding: text.encode("latin1"),
+    "torch._utils._rebuild_parameter": _same,
+    "torch.Size": _same,
+    "torch.device": _record,
+    "argparse.Namespace": _record,
+    "numpy.dtype": _record,
+    "numpy.core.multiarray.scalar": _record,
+    "numpy._core.multiarray.scalar": _record,
+    "builtins.set": _same,  # a set of data serves as the list it is made of
+    "__builtin__.set": _same,
+    "_codecs.encode": _encoded,
 }
-NAMES = frozenset(
-    {f"torch.{name}" for name in DTYPES} | {"torch.storage.UntypedStorage", "torch.device"}
-)
+NAMES = frozenset(f"torch.{name}" for name in DTYPES)
 
 
-def read_torch(path: Path) -> Any:
-    """Read a torch.save file of either kind; tensors come as TensorView."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04":
-        return read_zip(path)
-    return read_stream(path.read_bytes())
+class Storages:
+    """Turns persistent ids, ("storage", type, key, device, count, ...), into storages.
 
+    named: the storages so far, one a key.
+    """
 
-def read_zip(path: Path) -> Any:
-    """Read the zip archive of torch >= 1.6. Raises UnsafeFile, CorruptFile, LimitExceeded."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = _checked(archive, path)
-            pickled = [
-                name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")
-            ]
-            if len(pickled) != 1:
-                raise CorruptFile(f"{path.name} has no data.pkl", hint="Is it a torch.save file?")
-            folder = pickled[0].removesuffix("data.pkl")
-            storages: dict[str, bytes] = {}
+    def __init__(self, fetch: Callable[[str], Reader]) -> None:
+        self.fetch = fetch
+        self.named: dict[str, Storage] = {}
 
-            def fetch(key: str) -> Callable[[], bytes]:
-                def read() -> bytes:
-                    if key not in storages:
-                        raise CorruptFile(f"{path.name} lacks the data of storage {key}")
-                    return storages[key]
-
-                return read
-
-            result = Machine(MAKERS, NAMES, _storages(fetch)).load(
-                io.BytesIO(archive.read(pickled[0]))
-            )
-            prefix = f"{folder}data/"
-            for name in entries:
-                if name.startswith(prefix):
-                    storages[name.removeprefix(prefix)] = archive.read(name)
-            return result
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise CorruptFile(
-            f"{path.name} is a damaged archive: {error}", hint="Copy or download it again"
-        ) from error
-
-
-def _checked(archive: zipfile.ZipFile, path: Path) -> list[str]:
-    """Look at the directory before anything is unpacked."""
-    infos = archive.infolist()
-    names = [info.filename for info in infos]
-    if len(infos) > MAX_ENTRIES or sum(info.file_size for info in infos) > MAX_BYTES:
-        raise LimitExceeded(f"{path.name} would unpack to more than {MAX_BYTES >> 30} GiB")
-    if len(set(names)) != len(names):
-        raise CorruptFile(f"{path.name} has two entries of one name")
-    for info in infos:
-        if info.compress_type != zipfile.ZIP_STORED or info.file_size > info.compress_size:
-            raise LimitExceeded(
-                f"{path.name} compresses {info.filename}, which torch.save never does",
-                hint="Save it again with torch.save",
-            )
-    return names
-
-
-def _storages(fetch: Callable[[str], Callable[[], bytes | memoryview]]) -> Callable[[Any], Storage]:
-    """Return what turns a persistent id ("storage", type, key, device, count, ...) to a Storage."""
-
-    def storage(identity: Any) -> Storage:
+    def __call__(self, identity: Any) -> Storage:
         if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
             raise UnsafeFile("the file refers to something that is no storage")
-        _, kind, key, _, count = identity[:5]
-        name = getattr(kind, "name", str(kind))
+        _, kind, key, _, count, *view = identity
+        name = kind.name if isinstance(kind, Global) else ""
         if name not in DTYPES:
-            raise UnsafeFile(f"the file has a storage of kind {name}, which is not read")
-        if type(count) is not int or not 0 <= count <= MAX_BYTES:
-            raise LimitExceeded(f"the file has a storage of {count} elements")
-        return Storage(name, count, fetch(str(key)))
+            raise UnsafeFile(f"the file has a storage of kind {shown(name)}, which is not read")
+        if not isinstance(key, str) or type(count) is not int or any(view):
+            raise CorruptFile(f"the file has a damaged storage, {listed(identity)}")
+        if not 0 <= count <= MAX_COUNT:
+            raise LimitExceeded(f"the file has a storage of {shown(count)} elements")
+        found = self.named.setdefault(key, Storage(name, count, self.fetch(key)))
+        if (found.kind, found.count) != (name, count):
+            raise CorruptFile(f"the file describes storage {shown(key)} in two ways")
+        return found
 
-    return storage
+
+def read_torch(data: bytes) -> Any:
+    """Read a torch.save file of either kind; tensors come as TensorView."""
+    return read_zip(data) if data.startswith(b"PK") else read_stream(data)
+
+
+def read_zip(data: bytes) -> Any:
+    """Read the zip archive of torch >= 1.6. Raises UnsafeFile, CorruptFile, LimitExceeded."""
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    entries = _checked(archive.infolist(), len(data))
+    pickled = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(pickled) != 1:
+        raise CorruptFile("the archive has no data.pkl", hint="Is it a torch.save file?")
+    folder = pickled[0].removesuffix("data.pkl")
+    if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
+        raise CorruptFile("the file was written on a big-endian machine, which is not read")
+
+    def fetch(key: str) -> Reader:
+        entry = f"{folder}data/{key}"
+        if entry not in entries:
+            raise CorruptFile(f"the archive lacks the data of storage {shown(key)}")
+        return lambda: archive.read(entry)  # checks its CRC-32
+
+    machine = Machine(MAKERS, NAMES, Storages(fetch))
+    return machine.load(io.BytesIO(archive.read(pickled[0])))
+
+
+def _checked(infos: list[zipfile.ZipInfo], size: int) -> set[str]:
+    """Look at the directory before anything is read."""
+    if len(infos) > MAX_ENTRIES:
+        raise LimitExceeded(f"the archive has {len(infos):,} entries")
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise LimitExceeded(
+                f"the archive compresses {shown(info.filename)}, which torch.save never does",
+                hint="Save it again with torch.save",
+            )
+        if info.flag_bits & ENCRYPTED:
+            raise CorruptFile(
+                f"the archive encrypts {shown(info.filename)}", hint="Unpack it first"
+            )
+    if sum(info.file_size for info in infos) > size:
+        raise LimitExceeded(f"the archive would unpack to more than its {size:,} bytes")
+    names = {info.filename for info in infos}
+    if len(names) != len(infos):
+        raise CorruptFile("the archive has two entries of one name")
+    return names
 
 
 def read_stream(data: bytes) -> Any:
@@ -134,32 +140,23 @@ def read_stream(data: bytes) -> Any:
     plain = Machine({}, frozenset())
     if plain.load(stream) != LEGACY_MAGIC or plain.load(stream) != LEGACY_PROTOCOL:
         raise CorruptFile("this is no torch.save stream", hint="Is it a torch checkpoint?")
-    if not plain.load(stream).get("little_endian", True):
+    system = plain.load(stream)
+    if not isinstance(system, dict):
+        raise CorruptFile("the header of the torch.save stream is damaged")
+    if not system.get("little_endian", True):
         raise CorruptFile("the file was written on a big-endian machine, which is not read")
-    places: dict[str, tuple[int, int]] = {}
-    view = memoryview(data)
-    kinds: dict[str, Storage] = {}
-
-    def fetch(key: str) -> Callable[[], memoryview]:
-        return lambda: view[places[key][0] : places[key][1]] if key in places else view[:0]
-
-    make = _storages(fetch)
-
-    def storage(identity: Any) -> Storage:
-        found = make(identity)
-        kinds[str(identity[2])] = found
-        return found
-
-    result = Machine(MAKERS, NAMES, storage).load(stream)
+    placed: dict[str, memoryview] = {}
+    storages = Storages(lambda key: lambda: placed.get(key, b""))
+    result = Machine(MAKERS, NAMES, storages).load(stream)
     keys = plain.load(stream)
-    position = stream.tell()
+    view, position = memoryview(data), stream.tell()
     for key in keys:
-        if str(key) not in kinds:
-            raise CorruptFile(f"the file has data of a storage {key} that it never names")
-        count = int.from_bytes(data[position : position + 8], "little")
-        begin = position + 8
-        position = begin + count * kinds[str(key)].itemsize
-        places[str(key)] = (begin, min(position, len(data)))
+        if not isinstance(key, str) or key not in storages.named:
+            raise CorruptFile(f"the file has data of a storage {shown(key)} that it never names")
+        count = int.from_bytes(view[position : position + 8], "little")
+        size = count * storages.named[key].itemsize
+        placed[key] = view[position + 8 : position + 8 + size]
+        position += 8 + size
     return result
 
 
@@ -171,7 +168,3 @@ def nested_storage(data: Any) -> Storage:
     if not isinstance(found, Storage):
         raise UnsafeFile("a nested stream holds something that is no storage")
     return found
-
-
-def is_tensor(value: Any) -> bool:
-    return isinstance(value, TensorView)

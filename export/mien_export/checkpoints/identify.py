@@ -1,85 +1,120 @@
-"""What a file is, by its first bytes, whatever its name says."""
+"""What a file is, by its content, whatever its name says."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 import zipfile
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from mien_engines.errors import ArchMismatch, CorruptFile, InputError, ModelError, UnsafeFile
+from mien_engines.errors import (
+    ArchMismatch,
+    CorruptFile,
+    InputError,
+    LimitExceeded,
+    ModelError,
+    UnsafeFile,
+)
 
 Kind = Literal["torch", "nvlabs-pickle", "safetensors"]
+Refusal = tuple[type[ModelError], str, str]  # error, what was found, hint
 
-EXPECTED = "an NVlabs .pkl or a torch .pt of StyleGAN2"
+EXPECTED = "expected a torch .pt, an NVlabs .pkl or a safetensors file"
+MAX_BYTES = 16 << 30
 LEGACY_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the magic number, pickled
+NEWEST_PROTOCOL = 5
+PROTOCOL_0 = re.compile(rb"c[\w.]+\n[\w.]+\n|[(\]})]")  # a global's name, or an opening
+SAVE_THE_STATE = "Save the state dict instead: torch.save(model.state_dict(), ...)"
 
 
-def identify(path: Path) -> Kind:
-    """Return what can be read. Raises one error that names what was found instead."""
+@dataclass(frozen=True)
+class File:
+    """A file's bytes, read once: what is identified and hashed is what is parsed."""
+
+    name: str
+    kind: Kind
+    data: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_file(path: Path) -> File:
+    """Read a file of a known kind. Raises InputError, ModelError."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(4096)
+        if not path.is_file():
+            raise InputError(f"{path} is not a file", hint="Check the path")
+        if path.stat().st_size > MAX_BYTES:
+            raise LimitExceeded(f"{path.name} is larger than {MAX_BYTES >> 30} GiB")
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}", hint="Check the path"
         ) from error
-    if not size:
-        raise CorruptFile(f"{path.name} is empty", hint="Copy or download it again")
-    refusal = _refusal(head)
+    return File(path.name, identify(path.name, data), data)
+
+
+def identify(name: str, data: bytes) -> Kind:
+    """Return what can be read. Raises one error that names what was found instead."""
+    refusal = _refusal(data)
     if refusal is not None:
         error_type, found, hint = refusal
-        raise error_type(f"{path.name} is {found}, expected {EXPECTED}", hint=hint)
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_kind(path)
-    if head.startswith(LEGACY_TORCH):
+        raise error_type(f"{name} is {found}, {EXPECTED}", hint=hint)
+    if data.startswith(b"PK"):
         return "torch"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < min(size, 100 << 20):
+    if data.startswith(LEGACY_TORCH):
+        return "torch"
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:
         return "safetensors"
-    if head[:1] == b"\x80" and head[1] <= 5:
+    if data[:1] == b"\x80" and data[1:2] <= bytes([NEWEST_PROTOCOL]):
         return "nvlabs-pickle"
-    if head[:1] in (b"c", b"(", b"]", b"}"):
-        raise UnsafeFile(
-            f"{path.name} is a pickle of protocol 0, which no checkpoint uses",
-            hint="Do not load it: it can only be meant to run code",
-        )
-    raise CorruptFile(f"{path.name} is of no known kind, expected {EXPECTED}")
+    raise CorruptFile(f"{name} is of no known kind, {EXPECTED}")
 
 
-def _refusal(head: bytes) -> tuple[type[ModelError], str, str] | None:
-    text = head[:512].lstrip().lower()
+def _refusal(data: bytes) -> Refusal | None:
+    if not data:
+        return CorruptFile, "empty", "Copy or download it again"
+    text = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return CorruptFile, "a web page", "The download was refused or redirected; fetch it again"
     if text.startswith(b"version https://git-lfs"):
         return CorruptFile, "a git-lfs pointer", "Fetch the file itself: git lfs pull"
-    if head.startswith(b"\x89HDF"):
-        return ArchMismatch, "an HDF5 file (Keras)", "Name a torch checkpoint"
-    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+    if data.startswith(b"\x89HDF"):
+        return UnsafeFile, "an HDF5 file (Keras), which can hold code", "Name a torch checkpoint"
+    if data.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x78\x9c")):
         return CorruptFile, "a compressed file", "Unpack it first"
-    if head[:1] == b"\x08" and b"ir_version" not in head and b"onnx" in head.lower():
+    if _is_onnx(data[:3]):
         return ArchMismatch, "an ONNX graph", "It needs no export: it is one already"
+    if data.startswith(b"PK"):
+        return _zip_refusal(data)
+    if PROTOCOL_0.match(data):
+        hint = "Do not load it: it can only be meant to run code"
+        return UnsafeFile, "a pickle of protocol 0, which no checkpoint uses", hint
     return None
 
 
-def _zip_kind(path: Path) -> Kind:
+def _is_onnx(head: bytes) -> bool:
+    """Field 1 of a ModelProto is its version; the producer, the domain or the graph follows."""
+    return (
+        len(head) == 3 and head[0] == 0x08 and head[1] < 32 and head[2] in b"\x12\x1a\x22\x3a\x42"
+    )
+
+
+def _zip_refusal(data: bytes) -> Refusal | None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise CorruptFile(
-            f"{path.name} is a damaged archive: {error}", hint="Copy or download it again"
-        ) from error
-    parts = {name.split("/", 1)[-1] for name in names}
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = {name.split("/", 1)[-1] for name in archive.namelist()}
+    except Exception:  # zipfile raises half a dozen kinds for damaged directories
+        return CorruptFile, "a damaged archive", "Copy or download it again"
     if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
-        raise UnsafeFile(
-            f"{path.name} is a TorchScript archive, which is a program, expected {EXPECTED}",
-            hint="Save the state dict instead: torch.save(model.state_dict(), ...)",
-        )
+        return UnsafeFile, "a TorchScript archive, which is a program", SAVE_THE_STATE
     if any(part.startswith(("models/", "serialized_exported_program")) for part in parts):
-        raise ArchMismatch(
-            f"{path.name} is a torch.export program, expected {EXPECTED}",
-            hint="Save the state dict instead: torch.save(model.state_dict(), ...)",
-        )
+        return UnsafeFile, "a torch.export archive, which is a program", SAVE_THE_STATE
     if "data.pkl" not in parts:
-        raise CorruptFile(f"{path.name} is a zip without data.pkl, expected {EXPECTED}")
-    return "torch"
+        return CorruptFile, "a zip without data.pkl", "Is it a torch.save file?"
+    return None

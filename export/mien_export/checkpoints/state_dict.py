@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors
-import safetensors.numpy
 
-from mien_engines.errors import ArchMismatch, CorruptFile, NonFiniteWeights
+from mien_engines.errors import ArchMismatch, CorruptFile
 from mien_export.checkpoints.archive import read_torch
-from mien_export.checkpoints.identify import identify
-from mien_export.checkpoints.tensors import F32, TensorView
+from mien_export.checkpoints.faults import listed, shown, typed_errors
+from mien_export.checkpoints.identify import File, read_file
+from mien_export.checkpoints.tensors import BFLOAT16, F32, arrays, elements, finite, tensor_views
 
 WRAPPERS = ("state_dict", "model", "params_ema", "params")
+# safetensors' name of a dtype -> its elements.
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": BFLOAT16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U8": "<u1",
+    "BOOL": "|b1",
+}
 
 
 def read_state_dict(path: Path) -> dict[str, F32]:
-    """Return the tensors of a state dict, as float32. Raises ModelError."""
-    if identify(path) == "safetensors":
-        return read_safetensors(path)
-    content = read_torch(path)
+    """Return the tensors of a state dict, as float32. Raises InputError, ModelError."""
+    with typed_errors(path):
+        file = read_file(path)
+        return _from_safetensors(file) if file.kind == "safetensors" else _from_torch(file)
+
+
+def read_safetensors(path: Path) -> dict[str, F32]:
+    """Return the tensors of a safetensors file, as float32. Raises InputError, ModelError."""
+    with typed_errors(path):
+        file = read_file(path)
+        if file.kind != "safetensors":
+            raise ArchMismatch(f"{file.name} is a {file.kind} file, expected safetensors")
+        return _from_safetensors(file)
+
+
+def _from_torch(file: File) -> dict[str, F32]:
+    if file.kind != "torch":
+        raise ArchMismatch(
+            f"{file.name} is a pickle that torch.save did not write, expected a state dict",
+            hint="Save one: torch.save(model.state_dict(), ...)",
+        )
+    content = read_torch(file.data)
     for name in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     views = tensor_views(content)
     if not views:
-        raise ArchMismatch(f"{path.name} holds no tensors by name", hint="Name a state dict")
+        found = listed(content) if isinstance(content, dict) else shown(content)
+        raise ArchMismatch(
+            f"{file.name} holds no tensors by name, but {found}", hint="Name a state dict"
+        )
     return arrays(views)
 
 
-def read_safetensors(path: Path) -> dict[str, F32]:
-    """Return the tensors of a safetensors file, as float32. Raises CorruptFile."""
-    try:
-        loaded = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise CorruptFile(f"{path} is no whole safetensors file: {error}") from error
-    return {name: finite(name, value) for name, value in loaded.items()}
-
-
-def tensor_views(content: Any) -> dict[str, TensorView]:
-    """Return the tensors of a dict by name; what is no tensor is left out."""
-    items = content.items() if isinstance(content, dict) else ()
-    return {k: v for k, v in items if isinstance(k, str) and isinstance(v, TensorView)}
-
-
-def arrays(views: dict[str, TensorView]) -> dict[str, F32]:
-    """Read tensors as float32. Raises CorruptFile, NonFiniteWeights."""
-    return {name: finite(name, view.array()) for name, view in views.items()}
-
-
-def finite(name: str, value: Any) -> F32:
-    array: F32 = np.asarray(value).astype(np.float32)
-    if not np.isfinite(array).all():
-        raise NonFiniteWeights(
-            f"tensor {name} holds NaN or infinity",
-            hint="The checkpoint is damaged or diverged in training; use another",
-        )
-    return array
+def _from_safetensors(file: File) -> dict[str, F32]:
+    tensors: dict[str, F32] = {}
+    for name, entry in safetensors.deserialize(file.data):  # type: ignore[no-untyped-call]
+        dtype, shape = DTYPES.get(entry["dtype"]), tuple(entry["shape"])
+        if dtype is None:
+            raise CorruptFile(
+                f"tensor {shown(name)} has dtype {entry['dtype']}, which is not read",
+                hint="Save it as float32",
+            )
+        flat = elements(entry["data"], dtype, prod(shape))
+        tensors[name] = finite(name, flat.reshape(shape))
+    return tensors
