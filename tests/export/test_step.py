@@ -36,44 +36,60 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.open(folder)
 
 
-def torch_run(pictures: np.ndarray, start: np.ndarray) -> tuple[torch.Tensor, list[float]]:
+def torch_run(
+    pictures: np.ndarray, start: np.ndarray, dtype: torch.dtype
+) -> tuple[np.ndarray, list[float]]:
     """The same search with autograd, torch.optim.Adam and ExponentialLR."""
     generator, perceptual = tiny()
     target, *wanted = ProjectionTarget(perceptual)(torch.from_numpy(pictures))
+    target, wanted = target.to(dtype), [maps.detach().to(dtype) for maps in wanted]
     step = ProjectionStep(
         generator.synthesis, perceptual, CONFIG.resolution, generator.mapping.w_avg
-    )
-    ws = torch.from_numpy(start.copy()).requires_grad_(True)
+    ).to(dtype)
+    ws = torch.from_numpy(start).to(dtype, copy=True).requires_grad_(True)
     adam = torch.optim.Adam([ws], lr=RATE)
     schedule = torch.optim.lr_scheduler.ExponentialLR(adam, DECAY)
     losses = []
     for _ in range(STEPS):
         adam.zero_grad()
-        loss = (step.terms(ws, target, wanted) * torch.tensor(WEIGHTS)).sum()
+        loss = (step.terms(ws, target, wanted) * torch.tensor(WEIGHTS, dtype=dtype)).sum()
         loss.backward()
         adam.step()
         schedule.step()
         losses.append(float(loss.detach()))
-    return ws.detach(), losses
+    return ws.detach().numpy(), losses
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+def reachable(seed: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """A start, and pictures that the generator made of codes not far from it."""
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal((batch, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    goal = start + 0.7 * rng.standard_normal(start.shape).astype(np.float32)
+    with torch.no_grad():
+        image = tiny()[0].synthesis(torch.from_numpy(goal))
+    levels = (image * 127.5 + 127.5).clamp(0, 255).round().byte()
+    return start, levels.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+# Where a path passes a kink (a ReLU at zero, a tie in a pooling) any two float32 roundings part
+# there, torch's from itself too. These paths pass none: float32 and float64 stay within 1e-5.
+@pytest.mark.parametrize(("seed", "batch"), [(5, 1), (2, 3)])
 @pytest.mark.parametrize("backend", ["ort", "ov"])
 def test_twenty_steps_are_those_of_autograd_and_adam(
-    bundle: Bundle, rng: np.random.Generator, backend: str, batch: int
+    bundle: Bundle, seed: int, batch: int, backend: str
 ) -> None:
     try:
         engine = mien_engines.open(bundle, backend)
     except MienError as error:
         pytest.skip(str(error))
-    code = (batch, CONFIG.num_ws, CONFIG.w_dim)
-    start = rng.standard_normal(code).astype(np.float32)
-    size = CONFIG.resolution
-    coarse = rng.integers(0, 256, (batch, 8, 8, 3), np.uint8)
-    pictures = coarse.repeat(size // 8, 1).repeat(size // 8, 2)
-    expected, losses = torch_run(pictures, start)
+    start, pictures = reachable(seed, batch)
+    expected, losses = torch_run(pictures, start, torch.float64)
+    moved = float(np.abs(expected - start).max())
+    assert moved > 0.1
+    rounded, _ = torch_run(pictures, start, torch.float32)
+    np.testing.assert_allclose(rounded, expected, rtol=0, atol=1e-4 * moved)
     with engine:
-        zeros = np.zeros(code, np.float32)
+        zeros = np.zeros_like(start)
         loop = engine.loop(
             "project_step",
             ws=start,
@@ -89,9 +105,7 @@ def test_twenty_steps_are_those_of_autograd_and_adam(
             loop.step()
             np.testing.assert_allclose(loop.read("loss").sum(), loss, rtol=2e-4)
         found = loop.state()["ws"]
-    moved = float((expected - torch.from_numpy(start)).abs().max())
-    assert moved > 0.1
-    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=5e-4 * moved)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * moved)
 
 
 def test_a_batch_is_searched_as_each_alone(bundle: Bundle, rng: np.random.Generator) -> None:
