@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mien_engines.errors import InputError, MissingDependency
+from mien_engines.errors import MissingDependency
+from mien_export.families import FAMILIES
 
-FAMILIES = ("stylegan2",)
 NEEDED = ("torch", "onnx", "onnxscript")
 
 
 def command(
     family: Annotated[str, typer.Argument(help=f"Which network: {', '.join(FAMILIES)}.")],
-    checkpoint: Annotated[Path, typer.Argument(help="NVlabs .pkl or rosinality .pt.")],
+    checkpoint: Annotated[Path, typer.Argument(help="The trained network, a file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new bundle.")],
     vgg: Annotated[
         Path | None, typer.Option(help="torchvision's vgg16 state dict, for LPIPS.")
@@ -34,30 +35,26 @@ def command(
 
     Example: mien export stylegan2 ffhq.pkl -o ffhq --vgg vgg16.pth --lpips vgg.pth
     """
-    if family not in FAMILIES:
-        raise InputError(
-            f"family {family!r} is not known", hint=f"Type one of {', '.join(FAMILIES)}"
-        )
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependency(
             f"export needs {', '.join(missing)}", hint="Install it: pip install 'mien[export]'"
         )
-    from mien_export.families.stylegan2 import Options, export_stylegan2  # loads torch
+    from mien_export.content import Extras
+    from mien_export.export import export  # loads torch
     from mien_export.progress import announce
 
-    options = Options(
-        vgg=vgg, lpips=lpips, encoder=encoder, half=half, licence=licence, overwrite=overwrite
-    )
+    extras = Extras(vgg=vgg, lpips=lpips, encoder=encoder)
     with announce(quiet=as_json) as progress:
-        notes = export_stylegan2(checkpoint, output, options, progress)
+        notes = export(
+            family, checkpoint, output, extras,
+            licence=licence, half=half, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
     report(output, notes, as_json=as_json)
 
 
 def report(folder: Path, notes: tuple[str, ...], *, as_json: bool) -> None:
     """Say what was written."""
-    import json
-
     size = sum(p.stat().st_size for p in folder.iterdir())
     if as_json:
         typer.echo(json.dumps({"bundle": str(folder), "bytes": size, "notes": notes}))

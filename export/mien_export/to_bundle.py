@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from mien_engines.bundle import file_entry, save_spec
 from mien_engines.errors import InputError, NonFiniteWeights
 from mien_engines.spec import BundleSpec, GraphSpec, Source
-from mien_export.graphs import Graph
+from mien_export.graph import Graph
 from mien_export.to_onnx import onnx_from_module
 
 WEIGHTS = "weights.safetensors"

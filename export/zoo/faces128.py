@@ -2,10 +2,11 @@
 
     python -m zoo.faces128 --data DATA --out RUN --minutes 90 [--start start.pt]
 
-Reconstruction (L1 and VGG features) through the encoder, and an adversary that sees
-reconstructions and mixes of codes in turn. Stop it at will: it goes on from RUN/state.pt.
-Deviations from StyleGAN2: spectral normalisation instead of equalised rates in the discriminator,
-no path-length term, no noise; convolutions in bfloat16.
+Reconstruction (L1 and VGG features) through the encoder, and in turn faces without a target: mixes
+of two faces' codes and random codes, which an adversary judges. Stop it at will: it goes on from
+RUN/state.pt. Deviations from StyleGAN2: a discriminator on frozen features, random codes drawn from
+a Gaussian fitted to the encoder's (zoo.refit trains the mapping network afterwards), no path-length
+term, no noise; convolutions in bfloat16.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from mien_export.checkpoints import read_safetensors, read_stylegan2
 from mien_export.nets.encoder import Encoder
+from mien_export.nets.layers import EqualLinear
 from mien_export.nets.stylegan2 import Generator
 from zoo.faces import Batches, as_images, load_faces
 from zoo.head_start import (
@@ -32,25 +34,25 @@ from zoo.head_start import (
     ENCODER,
     components,
     encoder_from,
-    fit_mapping,
     generator_from,
+    layer_of,
     start_codes,
 )
-from zoo.losses import Discriminator, Vgg19Small, feature_distance, r1_penalty
+from zoo.losses import Discriminator, Vgg19Small, augmented, feature_distance
 from zoo.split import split
 
 PUBLISHED = Path(__file__).parent / "faces128"
 ENCODER_FILE = Path(__file__).parents[1] / "mien_export/weights/faces128-encoder.safetensors"
 
 BATCH = 16
-RATE, DISCRIMINATOR_RATE, MAPPING_RATE = 1e-3, 1e-3, 0.02
-ADVERSARIAL = 0.08  # weight of the adversary beside the reconstruction
-UNPAIRED = 0.12  # its weight on faces that have no target
-OFFSETS, SPREAD = 0.02, 1e-3  # penalties: offsets from the shared w, size of w
-R1, R1_EVERY = 1.0, 16
-MIX_EVERY = 3  # each third step trains on mixes
+RATE, DISCRIMINATOR_RATE = 6e-4, 4e-4
+ADVERSARIAL = 0.1  # weight of the adversary beside the reconstruction
+UNPAIRED = 0.5  # its weight on faces that have no target
+INVERSION = 0.1  # of the encoder's error on faces whose code is known
+OFFSETS, SPREAD = 0.5, 1e-3  # penalties: offsets from the shared w, size of w
+BANK, REFIT_EVERY = 4096, 100  # codes behind the Gaussian; steps between its fits
 SAVE_EVERY = 200
-EMA = 0.998
+EMA = 0.999
 
 
 class Run:
@@ -59,6 +61,7 @@ class Run:
     def __init__(self) -> None:
         self.generator, self.encoder = Generator(CONFIG), Encoder(ENCODER)
         self.discriminator = Discriminator()
+        self.codes = Codes()
         self.step, self.minutes = 0, 0.0
         self.log: list[dict[str, float]] = []
 
@@ -68,8 +71,6 @@ class Run:
         mean, p = components(codes)
         self.generator = generator_from(start, mean, p)
         self.encoder = encoder_from(start, mean, p)
-        u = (codes.flatten(1) - mean) @ (p / p.square().sum(0))
-        fit_mapping(self.generator, u)
 
     def begin_published(self) -> None:
         """Take over the networks that are in the repository; optimisers begin anew."""
@@ -81,13 +82,9 @@ class Run:
                 # for kernels of unit variance.
                 state[name] = value * math.sqrt(value[0].numel())
         self.generator.load_state_dict(state, strict=False)
-        for network, path in (
-            (self.encoder, ENCODER_FILE),
-            (self.discriminator, PUBLISHED / "discriminator.safetensors"),
-        ):
-            network.load_state_dict(
-                {k: torch.from_numpy(v) for k, v in read_safetensors(path).items()}
-            )
+        encoder = read_safetensors(ENCODER_FILE)
+        self.encoder.load_state_dict({k: torch.from_numpy(v) for k, v in encoder.items()})
+        fold_offsets(self.generator, self.encoder)
 
     def prepare(self) -> None:
         """Make averages and optimisers of the networks as they are."""
@@ -96,12 +93,10 @@ class Run:
                 layer.noisy = False
         self.averages = copy.deepcopy(nn.ModuleList([self.generator, self.encoder])).eval()
         self.averages.requires_grad_(False)
-        mapping = list(self.generator.mapping.parameters())
         synthesis = list(self.generator.synthesis.parameters())
         groups = [
             {"params": synthesis, "scale": RATE},
             {"params": list(self.encoder.parameters()), "scale": RATE / 2},
-            {"params": mapping, "scale": MAPPING_RATE},
         ]
         self.optimiser = torch.optim.Adam(groups, RATE, (0.5, 0.99))
         self.adversary = torch.optim.Adam(
@@ -119,7 +114,16 @@ class Run:
         partial = path.with_suffix(".part")
         names = ("generator", "encoder", "discriminator", "averages", "optimiser", "adversary")
         state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in names}
-        torch.save(state | {"step": self.step, "minutes": self.minutes, "log": self.log}, partial)
+        torch.save(
+            state
+            | {
+                "bank": self.codes.bank,
+                "step": self.step,
+                "minutes": self.minutes,
+                "log": self.log,
+            },
+            partial,
+        )
         partial.replace(path)
 
     def load(self, path: Path) -> None:
@@ -129,14 +133,51 @@ class Run:
         self.prepare()
         for name in ("averages", "optimiser", "adversary"):
             getattr(self, name).load_state_dict(state[name])
+        self.codes.bank = state["bank"]
+        self.codes.refit()
         self.step, self.minutes, self.log = state["step"], state["minutes"], state["log"]
 
 
-def reconstruction_loss(run: Run, features: Vgg19Small, real: Tensor) -> tuple[Tensor, Tensor]:
+class Codes:
+    """The latest codes of faces, and the Gaussian fitted to them."""
+
+    def __init__(self) -> None:
+        self.bank = torch.zeros(0, CONFIG.w_dim)
+        self.mean, self.factor = torch.zeros(CONFIG.w_dim), torch.eye(CONFIG.w_dim)
+
+    def add(self, w: Tensor) -> None:
+        self.bank = torch.cat([self.bank, w.detach()])[-BANK:]
+
+    def refit(self) -> None:
+        self.mean = self.bank.mean(0)
+        values, axes = torch.linalg.eigh(torch.cov(self.bank.t()))
+        self.factor = axes * values.clamp_min(0).sqrt()
+
+    def sample(self, count: int) -> Tensor:  # [count, w_dim]
+        return self.mean + torch.randn(count, CONFIG.w_dim) @ self.factor.t()
+
+
+@torch.no_grad()
+def fold_offsets(generator: Generator, encoder: Encoder) -> None:
+    """Move the offsets that all faces share into the affine layers: w alone is then a face.
+
+    A layer's affine reads w + offset; the constant part of the offset becomes part of its bias.
+    """
+    constant = encoder.offset_out.bias.unflatten(0, (CONFIG.num_ws, CONFIG.w_dim))
+    for name, layer in generator.named_modules():
+        if name.endswith("affine"):
+            assert isinstance(layer, EqualLinear)
+            code = constant[layer_of(name)]
+            layer.bias += (layer(code) - layer(torch.zeros_like(code))) / layer.lr
+    encoder.offset_out.bias.zero_()
+
+
+def reconstruction(run: Run, features: Vgg19Small, real: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss of reconstructing real, and the reconstructions."""
     with torch.autocast("cpu", torch.bfloat16):
         w, offsets = run.encoder.codes(real.contiguous(memory_format=torch.channels_last))
     w, offsets = w.float(), offsets.float()
+    run.codes.add(w)
     fake = run.generator.synthesis(w.unsqueeze(1) + offsets, dtype=torch.bfloat16)
     with torch.no_grad():
         wanted = features(real)
@@ -144,52 +185,68 @@ def reconstruction_loss(run: Run, features: Vgg19Small, real: Tensor) -> tuple[T
     return loss + OFFSETS * offsets.square().mean() + SPREAD * w.square().mean(), fake
 
 
-def mixes(run: Run, real: Tensor) -> Tensor:
-    """Faces without a target: codes of real ones, with a range of layers from another.
+def unpaired(run: Run) -> tuple[Tensor, Tensor]:
+    """Faces without a target: mixes of the bank's codes, and random codes.
 
-    It is what the product does with codes, so the adversary sees it in training. Random samples
-    are left out: their adversary drove the mapping away from the codes, and zoo.refit makes it.
+    It is what the product does with codes, so the adversary sees it in training. The encoder must
+    find the random codes again: that keeps their faces different from each other.
+    Returns the encoder's error, and the faces.
     """
+    half = BATCH // 2
     layers = torch.arange(CONFIG.num_ws)[None, :, None]
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        ws = run.encoder(real.contiguous(memory_format=torch.channels_last)).float()
+    pair = run.codes.bank[torch.randint(len(run.codes.bank), (2, half))]
     low, high = sorted(torch.randint(0, CONFIG.num_ws + 1, (2,)).tolist())
-    mixed = torch.where((layers >= low) & (layers < high), ws.roll(1, 0), ws)
-    return run.generator.synthesis(mixed, dtype=torch.bfloat16)
+    mixed = torch.where((layers >= low) & (layers < high), pair[1, :, None], pair[0, :, None])
+    random = run.codes.sample(BATCH - half)
+    ws = torch.cat([mixed, random[:, None].expand(-1, CONFIG.num_ws, -1)])
+    fake = run.generator.synthesis(ws, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = run.encoder.codes(fake[half:].contiguous(memory_format=torch.channels_last))
+    error = (found.float() - random).square().mean() / run.codes.factor.square().sum(1).mean()
+    return error, fake
 
 
 def train_step(run: Run, features: Vgg19Small, batches: Batches, share: float) -> float:
-    """One step of generator and encoder, one of the discriminator. share: of the time, gone."""
-    decay = 1.0 if share < 0.7 else max(0.05, (1 - share) / 0.3)
+    """One step of generator and encoder, one of the discriminator. share: of the time, gone.
+
+    Returns the loss of the reconstruction; NaN in every second step, which has none.
+    """
+    decay = 1.0 if share < 0.6 else max(0.02, (1 - share) / 0.4)
     for group in run.optimiser.param_groups:
         group["lr"] = group["scale"] * decay * min(1.0, (run.step + 1) / 100)
     real = next(batches)
-    if run.step % MIX_EVERY == MIX_EVERY - 1:
-        fake = mixes(run, real)
-        loss, weight = torch.zeros(()), UNPAIRED
+    paired = run.step % 2 == 0 or len(run.codes.bank) < BANK // 4
+    if paired:
+        loss, fake = reconstruction(run, features, real)
+        total, weight = loss, ADVERSARIAL
     else:
-        loss, fake = reconstruction_loss(run, features, real)
-        weight = ADVERSARIAL
+        error, fake = unpaired(run)
+        total, weight = INVERSION * error, UNPAIRED
+    if run.step % REFIT_EVERY == 0:
+        run.codes.refit()
+    run.discriminator.requires_grad_(False)
+    judged = run.discriminator(features(augmented(fake)))
     weight *= min(1.0, run.step / 1000)
-    with torch.autocast("cpu", torch.bfloat16):
-        adversarial = F.softplus(-run.discriminator(fake)).float().mean()
     run.optimiser.zero_grad()
-    (loss + weight * adversarial).backward()
-    parameters = [*run.generator.parameters(), *run.encoder.parameters()]
+    (total - weight * judged.mean()).backward()
+    parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 5.0)
     run.optimiser.step()
-    _train_discriminator(run, real, fake.detach())
+    run.discriminator.requires_grad_(True)
+    train_discriminator(run, features, real, fake.detach())
     run.average()
     run.step += 1
-    return float(loss.detach())
+    return float(loss.detach()) if paired else float("nan")
 
 
-def _train_discriminator(run: Run, real: Tensor, fake: Tensor) -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = (F.softplus(-run.discriminator(real)) + F.softplus(run.discriminator(fake))).mean()
-    loss = loss.float()
-    if run.step % R1_EVERY == 0:
-        loss = loss + R1 / 2 * R1_EVERY * r1_penalty(run.discriminator, real[: BATCH // 2])
+def train_discriminator(run: Run, features: Vgg19Small, real: Tensor, fake: Tensor) -> None:
+    """One step with the hinge loss."""
+    with torch.no_grad():
+        pair = [features(augmented(images)) for images in (real, fake)]
+        if run.step == 0:
+            run.discriminator.calibrate(pair[0])
+    on_real, on_fake = (run.discriminator(maps) for maps in pair)
+    loss = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
     run.adversary.zero_grad()
     loss.backward()
     run.adversary.step()
@@ -249,7 +306,7 @@ def _loop(
         task = bar.add_task("training", total=options.minutes)
         while run.minutes < options.minutes:
             loss = train_step(run, features, batches, run.minutes / options.minutes)
-            if loss:
+            if not math.isnan(loss):
                 mean_loss = loss if math.isnan(mean_loss) else 0.98 * mean_loss + 0.02 * loss
             run.minutes = before + (time.time() - began) / 60
             text = f"step {run.step}, loss {mean_loss:.3f}"

@@ -55,7 +55,7 @@ def generator_from(start: Mapping[str, Any], mean: Tensor, p: Tensor) -> Generat
     generator = Generator(CONFIG)
     state = {name: x.float() for name, x in start["G_ema"].items()}
     for name in [n for n in state if n.endswith("affine.weight")]:
-        layer = _layer_of(name)
+        layer = layer_of(name)
         rows = slice(layer * W_DIM, (layer + 1) * W_DIM)
         weight = state[name]
         bias = name.replace("weight", "bias")
@@ -73,7 +73,7 @@ def generator_from(start: Mapping[str, Any], mean: Tensor, p: Tensor) -> Generat
     return generator
 
 
-def _layer_of(name: str) -> int:
+def layer_of(name: str) -> int:
     """Which code of W+ an affine of the generator reads."""
     _, block, part, *_ = name.split(".")
     i = int(math.log2(int(block[1:]))) - 2
@@ -129,23 +129,3 @@ def _set(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
     narrow.weight.copy_(v[:rank].view_as(narrow.weight))
     wide.weight.copy_((u[:, :rank] * s[:rank])[:, :, None, None])
     wide.bias.copy_(bias)
-
-
-def fit_mapping(generator: Generator, codes: Tensor, steps: int = 400) -> None:
-    """Train the mapping so that its w are distributed as codes [N, 192] (sliced Wasserstein)."""
-    mapping = generator.mapping
-    optimiser = torch.optim.Adam(mapping.parameters(), 0.2, (0.5, 0.99))
-    random = torch.Generator().manual_seed(0)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = 0.2 * (1 - step / steps)
-        z = torch.randn(2048, W_DIM, generator=random)
-        real = codes[torch.randint(len(codes), (2048,), generator=random)]
-        directions = F.normalize(torch.randn(W_DIM, 256, generator=random), dim=0)
-        fake = mapping(z) @ directions
-        loss = (fake.sort(0).values - (real @ directions).sort(0).values).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    with torch.no_grad():
-        mapping.w_avg.copy_(mapping(torch.randn(20_000, W_DIM, generator=random)).mean(0))

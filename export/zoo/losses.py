@@ -45,30 +45,50 @@ def feature_distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """image [N, 3, 128, 128] -> realness [N], spectrally normalised (Miyato et al. 2018)."""
+    """Features of a picture -> maps of realness, one of each tap, flattened: [N, M].
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160, 192)) -> None:
+    A frozen network's features tell real from made far sooner than learned ones (Sauer et al. 2021,
+    arXiv 2111.01007, "Projected GANs"). Deviations: no mixing of channels or scales before the
+    heads; relu1_1 is among the taps, for what a picture has wrong in single pixels.
+    """
+
+    def __init__(self, width: int = 48) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        c_in = 3
-        for width in widths:
-            layers += [spectral_norm(nn.Conv2d(c_in, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
-            c_in = width
-        layers += [spectral_norm(nn.Conv2d(c_in, c_in, 3, 1, 1)), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(c_in + 1, 1, 4)
+        shapes = ((16, 2), (32, 2), (64, 1), (128, 1), (128, 0))  # channels, halvings
+        self.heads = nn.ModuleList(_head(c, width, halvings) for c, halvings in shapes)
+        self.register_buffer("scales", torch.ones(len(shapes)))
+        self.scales: Tensor  # mean sizes of the taps
 
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.body(image.contiguous(memory_format=torch.channels_last))
-        # How much the batch varies (Karras et al. 2018): a generator that repeats itself shows.
-        spread = x.float().std(0, correction=0).mean().to(x.dtype)
-        x = torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], 1)
-        score: Tensor = self.head(x).flatten()
-        return score
+    def calibrate(self, features: list[Tensor]) -> None:
+        """Take the sizes of real pictures' features as units."""
+        self.scales.copy_(torch.stack([x.float().abs().mean() for x in features]))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        taps = zip(self.heads, features, self.scales, strict=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = [head(x / scale).flatten(1) for head, x, scale in taps]
+        return torch.cat(maps, 1).float()
 
 
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """Squared gradient of the discriminator at real pictures (Mescheder et al. 2018, Eq. 9)."""
-    real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
+def _head(channels: int, width: int, halvings: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(halvings):
+        layers += [spectral_norm(nn.Conv2d(channels, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        channels = width
+    layers += [spectral_norm(nn.Conv2d(channels, 2 * width, 3, 1, 1)), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(2 * width, 1, 4, 1, 0)))
+
+
+SHIFT, DIM, CONTRAST = 0.1, 0.2, 0.3  # of the side, of the range, relative
+
+
+def augmented(images: Tensor) -> Tensor:
+    """Move, dim and flatten pictures [N, 3, H, W] at random, so that a discriminator of few real
+    ones cannot learn them by heart; gradients pass (Zhao et al. 2020, arXiv 2006.10738)."""
+    n, _, h, w = images.shape
+    offset = (torch.rand(n, 1, 1, 1) - 0.5) * 2 * DIM
+    gain = 1 + (torch.rand(n, 1, 1, 1) - 0.5) * 2 * CONTRAST
+    mean = images.mean((1, 2, 3), keepdim=True)
+    toned = (images - mean) * gain + mean + offset
+    dy, dx = (int(torch.randint(-round(SHIFT * s), round(SHIFT * s) + 1, ())) for s in (h, w))
+    return F.pad(toned, (dx, -dx, dy, -dy))

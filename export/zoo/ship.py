@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from mien.faces.detect import Detector, choose
 from mien.images import save
 from mien.studio import Studio
-from mien_export.families.stylegan2 import OWN_FEATURES, Options, export_stylegan2
+from mien_export.content import Extras
+from mien_export.export import export
+from mien_export.families.stylegan2 import OWN_FEATURES
 from mien_export.progress import announce
 
 ROOT = Path(__file__).parents[2]
@@ -54,13 +56,16 @@ def main() -> None:
     parser.add_argument("--detector", type=Path, help="a YuNet file; also draws the portraits anew")
     options = parser.parse_args()
     with announce() as progress:
-        export_stylegan2(
+        export(
+            "stylegan2",
             CHECKPOINT,
             SHIPPED / "demo",
-            Options(
-                encoder=OWN_FEATURES, half=True, licence="Apache-2.0", name="demo", overwrite=True
-            ),
-            progress,
+            Extras(encoder=OWN_FEATURES),
+            licence="Apache-2.0",
+            name="demo",
+            half=True,
+            overwrite=True,
+            progress=progress,
         )
     if options.detector is None:
         return

@@ -8,7 +8,7 @@ import pytest
 from tests.golden.foreign import golden_tensors, write_nvlabs_pkl, write_rosinality_pt
 
 from mien_engines import Bundle
-from mien_export.families.stylegan2 import Options, export_stylegan2
+from mien_export.export import export
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +26,12 @@ def nvlabs_pkl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rosinality_bundle(rosinality_pt: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "rosinality"
-    export_stylegan2(rosinality_pt, folder, Options())
+    export("stylegan2", rosinality_pt, folder)
     return Bundle.open(folder)
 
 
 @pytest.fixture(scope="session")
 def nvlabs_bundle(nvlabs_pkl: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "nvlabs"
-    export_stylegan2(nvlabs_pkl, folder, Options())
+    export("stylegan2", nvlabs_pkl, folder)
     return Bundle.open(folder)

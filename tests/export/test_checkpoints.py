@@ -33,7 +33,7 @@ from mien_engines.errors import (
     UnsafeFile,
 )
 from mien_export.checkpoints import mean_w, read_safetensors, read_state_dict, read_stylegan2
-from mien_export.families.stylegan2 import Options, export_stylegan2
+from mien_export.export import export
 
 
 class Canary:
@@ -177,7 +177,7 @@ def test_wrong_networks_leave_one_error_and_no_bundle(
 ) -> None:
     path = tampered(change, tmp_path / "wrong.pt")
     with pytest.raises(error, match=text) as caught:
-        export_stylegan2(path, tmp_path / "bundle", Options())
+        export("stylegan2", path, tmp_path / "bundle")
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["wrong.pt"]
 

@@ -11,7 +11,7 @@ import mien_engines
 from mien_engines import Bundle
 from mien_engines.errors import MienError
 from mien_engines.spec import Source
-from mien_export.graphs import stylegan2_graphs
+from mien_export.families.stylegan2_graphs import stylegan2_graphs
 from mien_export.steps.latent import ProjectionStep, ProjectionTarget
 from mien_export.to_bundle import write_bundle
 
