@@ -14,6 +14,7 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from mien_export.nets import adain
 from mien_export.steps.repeat import TRANSLATIONS
 from mien_export.steps.trace import trace
 
@@ -53,7 +54,11 @@ def onnx_from_module(
     passes.CommonSubexpressionEliminationPass()(program.model)
     onnxscript.optimizer.remove_unused_nodes(program.model)
     passes.ClearMetadataAndDocStringPass()(program.model)
-    return program.model_proto
+    model = program.model_proto
+    if any(node.domain == adain.DOMAIN.domain for node in model.graph.node):
+        # Added last: a translation that is a function itself would be inlined by the exporter.
+        model.functions.append(adain.function())
+    return model
 
 
 FOLDED_LIMIT = 1024  # bytes: shapes and axes are folded, weights stay as they are stored

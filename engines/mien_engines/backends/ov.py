@@ -15,6 +15,7 @@ import numpy as np
 from mien_engines.backends.base import Backend, Loop, Session
 from mien_engines.backends.compiled import compiled_path, load_compiled, save_compiled
 from mien_engines.backends.feeds import Array, resolve
+from mien_engines.backends.ov_functions import extensions
 from mien_engines.errors import BackendUnavailable, BuildFailed
 from mien_engines.machine import cpu_name
 from mien_engines.spec import GraphSpec, Precision
@@ -27,7 +28,10 @@ _import_lock = threading.Lock()
 
 @cache
 def _core() -> Any:
-    return _openvino().Core()
+    core = _openvino().Core()
+    for extension in extensions():
+        core.add_extension(extension)
+    return core
 
 
 def _openvino() -> Any:
@@ -77,7 +81,7 @@ class Ov(Backend):
     name = "ov"
     precision: ClassVar[Precision] = "f32"
     distributions = ("openvino",)
-    revision = 2
+    revision = 3
 
     def probe(self) -> str:
         try:
