@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx_ir.passes.common as passes
 import onnxscript.optimizer
@@ -15,7 +16,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from mien_export.nets import adain
-from mien_export.steps.repeat import TRANSLATIONS
+from mien_export.nets.repeat import TRANSLATIONS
 from mien_export.steps.trace import trace
 
 OPSET = 18  # the exporter's own; others go through a converter that inlines functions
@@ -27,16 +28,18 @@ def onnx_from_module(
     inputs: Sequence[Tensor],
     input_names: Sequence[str],
     output_names: Sequence[str],
+    shapes: Sequence[Sequence[int | str]] | None = None,
 ) -> ModelProto:
     """Export module; dimension 0 of every input of rank > 1 is the batch, and dynamic.
 
-    inputs: examples, of batch 2 or more (1 would be taken for a constant).
+    inputs: examples, of batch 2 or more (1 would be taken for a constant). shapes: of the inputs,
+    as their TensorSpecs have them; a dimension with a name is dynamic too. Examples must be of
+    another size in each such dimension, or two are taken for one.
     """
-    batch = torch.export.Dim("N", min=1, max=MOST_SAMPLES)
-    shapes = tuple({0: batch} if x.dim() > 1 else {} for x in inputs)
+    free = _free_dimensions(inputs, shapes or [()] * len(inputs))
     with _quiet():
         graph = trace(module, inputs)
-        exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=shapes)
+        exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=free)
         program = torch.onnx.export(
             exported,
             dynamo=True,
@@ -59,6 +62,20 @@ def onnx_from_module(
         # Added last: a translation that is a function itself would be inlined by the exporter.
         model.functions.append(adain.function())
     return model
+
+
+def _free_dimensions(
+    inputs: Sequence[Tensor], shapes: Sequence[Sequence[int | str]]
+) -> tuple[dict[int, Any], ...]:
+    """Return the dynamic dimensions of each input, by their place."""
+    named: dict[str, Any] = {}
+    batch = torch.export.Dim("N", min=1, max=MOST_SAMPLES)
+    free: list[dict[int, Any]] = [{0: batch} if x.dim() > 1 else {} for x in inputs]
+    for dimensions, shape in zip(free, shapes, strict=True):
+        for place, size in enumerate(shape):
+            if isinstance(size, str) and place > 0:
+                dimensions[place] = named.setdefault(size, torch.export.Dim(size))
+    return tuple(free)
 
 
 FOLDED_LIMIT = 1024  # bytes: shapes and axes are folded, weights stay as they are stored

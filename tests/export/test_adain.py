@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 import torch
+from tests.export.rtx import assert_builds
 from torch import Tensor, nn
 
 import mien_engines
@@ -100,24 +99,5 @@ def test_it_leaves_torch_as_one_node_with_a_body(bundle: Bundle) -> None:
     assert all(node.domain == "" for node in function.node)
 
 
-def test_tensorrt_parses_the_body(bundle: Bundle) -> None:
-    pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
-    assert builds_in_tensorrt(bundle.graph_path("adain"))
-
-
-def builds_in_tensorrt(path: Path) -> bool:
-    import tensorrt_rtx_bindings as trt
-
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    assert parser.parse_from_file(str(path)), parser.get_error(0).desc()
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
-        profile.set_shape(
-            tensor.name, *([n if n >= 0 else b for n in tensor.shape] for b in (1, 1, 4))
-        )
-    config.add_optimization_profile(profile)
-    return builder.build_serialized_network(network, config) is not None
+def test_tensorrt_builds_the_body(bundle: Bundle) -> None:
+    assert_builds(bundle.graph_path("adain"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -29,11 +30,26 @@ DTYPES = {
 }
 
 
-def read_state_dict(path: Path) -> dict[str, F32]:
-    """Return the tensors of a state dict, as float32. Raises InputError, ModelError."""
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A network's tensors, float32, and the file they came from."""
+
+    tensors: dict[str, F32]
+    format: str  # "torch" or "safetensors"
+    sha256: str
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a state dict with what a bundle records of its file. Raises InputError, ModelError."""
     with typed_errors(path):
         file = read_file(path)
-        return _from_safetensors(file) if file.kind == "safetensors" else _from_torch(file)
+        tensors = _from_safetensors(file) if file.kind == "safetensors" else _from_torch(file)
+        return Weights(tensors, file.kind, file.sha256)
+
+
+def read_state_dict(path: Path) -> dict[str, F32]:
+    """Return the tensors of a state dict, as float32. Raises InputError, ModelError."""
+    return read_weights(path).tensors
 
 
 def read_safetensors(path: Path) -> dict[str, F32]:

@@ -7,5 +7,11 @@ from __future__ import annotations
 
 FAMILIES = {
     "stylegan2": "NVlabs .pkl (stylegan2-ada-pytorch, stylegan3), rosinality .pt",
+    "starganv2": "clovaai's nets_ema.ckpt; wing.ckpt for FAN alone",
+    "vaegan": "this project's own, .pt or .safetensors (zoo.vaegan)",
+    "lookalike": "this project's own, .pt or .safetensors (zoo.lookalike)",
+    "vgg": "torchvision vgg16 or vgg19 .pth, normalised VGG-19 .pth, VGG-19 distilled to 16x .pth",
+    "generic": "any image-to-image .onnx, with --range",
+    "faces": "YuNet .onnx, PFLD .onnx",
 }
 """Name -> the checkpoints it reads. The name is the module's, too."""

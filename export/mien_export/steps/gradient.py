@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
-from mien_export.steps.repeat import repeat
+from mien_export.nets.repeat import repeat
 
 aten = torch.ops.aten
 

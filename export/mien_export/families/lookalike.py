@@ -1,0 +1,90 @@
+"""System 4: an identity encoder and a decoder with controls become a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mien_engines.errors import ArchMismatch
+from mien_export.checkpoints import read_weights
+from mien_export.content import Content, Extras
+from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
+from mien_export.nets.fill import as_tensors, fill
+from mien_export.nets.lookalike import Lookalike, config_from_tensors
+from mien_export.nets.pictures import from_uint8, to_uint8
+
+WHAT = "a look-alike network of this project's layout"
+
+
+def content(checkpoint: Path, extras: Extras) -> Content:
+    """Return the graphs encode and generate. Raises ModelError, InputError."""
+    extras.only(family="lookalike")
+    read = read_weights(checkpoint)
+    tensors = as_tensors(read.tensors)
+    try:
+        net = Lookalike(config_from_tensors(tensors))
+    except (KeyError, ValueError, IndexError) as error:
+        raise ArchMismatch(
+            f"{checkpoint.name} is not {WHAT}: {error}",
+            hint="Name the file that zoo.lookalike wrote",
+        ) from error
+    fill(net, tensors, WHAT)
+    config = net.config
+    return Content(
+        graphs=graphs(net),
+        format=read.format,
+        sha256=read.sha256,
+        properties={
+            "resolution": config.resolution,
+            "identity": config.identity,
+            "control": config.control,
+        },
+    )
+
+
+class Encode(nn.Module):
+    """picture -> identity."""
+
+    def __init__(self, net: Lookalike) -> None:
+        super().__init__()
+        self.encoder = net.encoder
+
+    def forward(self, picture: Tensor) -> Tensor:
+        identity: Tensor = self.encoder(from_uint8(picture))
+        return identity
+
+
+class Generate(nn.Module):
+    """identity, control -> picture."""
+
+    def __init__(self, net: Lookalike) -> None:
+        super().__init__()
+        self.decoder = net.decoder
+
+    def forward(self, identity: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
+        return to_uint8(self.decoder(identity, control))
+
+
+def graphs(net: Lookalike) -> list[Graph]:
+    """Return the graphs of the bundle."""
+    config = net.config
+    picture = picture_spec("picture", config.resolution, config.resolution)
+    identity = floats("identity", ("N", config.identity), "who the face is")
+    control = floats("control", ("N", config.control), "how it is drawn, trained in [-1, 1]")
+    random = torch.Generator().manual_seed(0)
+    shape = (BATCH, config.resolution, config.resolution, 3)
+    pictures = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+    who = torch.randn(BATCH, config.identity, generator=random)
+    how = torch.rand(BATCH, config.control, generator=random) * 2 - 1
+    return [
+        Graph(
+            "encode", Encode(net), (pictures,), (picture,), (identity,), EXACT,
+            samples={"picture": pictures[:1]},
+        ),
+        Graph(
+            "generate", Generate(net), (who, how), (identity, control), (picture, ENERGY), PICTURE,
+            frequent=True, samples={"identity": who[:1], "control": how[:1]},
+        ),
+    ]  # fmt: skip

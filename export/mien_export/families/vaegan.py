@@ -1,0 +1,147 @@
+"""System 0: a VAE's encoder, a generator and a merge become a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mien_engines.errors import ArchMismatch
+from mien_engines.spec import TensorSpec
+from mien_export.checkpoints import read_weights
+from mien_export.content import Content, Extras
+from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
+from mien_export.nets.fill import as_tensors, fill
+from mien_export.nets.pictures import from_uint8, to_uint8
+from mien_export.nets.vaegan import VaeGan, config_from_tensors, merge_plain
+
+WHAT = "a VAE-GAN of this project's layout"
+
+
+def content(checkpoint: Path, extras: Extras) -> Content:
+    """Return the graphs encode, generate, merge and merge_plain. Raises ModelError, InputError."""
+    extras.only(family="vaegan")
+    read = read_weights(checkpoint)
+    tensors = as_tensors(read.tensors)
+    try:
+        net = VaeGan(config_from_tensors(tensors))
+    except (KeyError, ValueError, IndexError) as error:
+        raise ArchMismatch(
+            f"{checkpoint.name} is not {WHAT}: {error}", hint="Name the file that zoo.vaegan wrote"
+        ) from error
+    fill(net, tensors, WHAT)
+    config = net.config
+    return Content(
+        graphs=graphs(net),
+        format=read.format,
+        sha256=read.sha256,
+        properties={
+            "resolution": config.resolution,
+            "latent": config.latent,
+            "blocks": net.generator.blocks,
+        },
+    )
+
+
+class Encode(nn.Module):
+    """picture -> mu, logvar."""
+
+    def __init__(self, net: VaeGan) -> None:
+        super().__init__()
+        self.encoder = net.encoder
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.encoder(from_uint8(picture))
+        return mu, logvar
+
+
+class Generate(nn.Module):
+    """Codes of the blocks -> picture."""
+
+    def __init__(self, net: VaeGan) -> None:
+        super().__init__()
+        self.generator = net.generator
+
+    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        return to_uint8(self.generator(codes))
+
+
+class MergePictures(nn.Module):
+    """Two pictures -> one, in one pass; weight says how much of the merge each block takes."""
+
+    def __init__(self, net: VaeGan, merge: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.generator, self.merge = net.encoder, net.generator, merge
+
+    def forward(
+        self, content: Tensor, pattern: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        own, other = self.encoder(from_uint8(content))[0], self.encoder(from_uint8(pattern))[0]
+        merged = self.merge(own, other)
+        codes = own.unsqueeze(1) + weight[None, :, None] * (merged - own).unsqueeze(1)
+        return *to_uint8(self.generator(codes)), codes
+
+
+class Plain(nn.Module):
+    """The merge without parameters."""
+
+    def forward(self, content: Tensor, pattern: Tensor) -> Tensor:
+        return merge_plain(content, pattern)
+
+
+def graphs(net: VaeGan) -> list[Graph]:
+    """Return the graphs of the bundle."""
+    size, latent, blocks = net.config.resolution, net.config.latent, net.generator.blocks
+    picture = picture_spec("picture", size, size)
+    random = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (BATCH, size, size, 3), generator=random, dtype=torch.uint8)
+    z = torch.randn(BATCH, latent, generator=random)
+    repeated = z.unsqueeze(1).repeat(1, blocks, 1)
+    codes = floats("codes", ("N", blocks, latent), "a code for each block")
+    return [
+        Graph(
+            "encode",
+            Encode(net),
+            (pictures,),
+            (picture,),
+            (
+                floats("mu", ("N", latent), "the face's code"),
+                floats("logvar", ("N", latent), "log of the posterior's variance"),
+            ),
+            EXACT,
+            samples={"picture": pictures[:1]},
+        ),
+        Graph(
+            "generate",
+            Generate(net),
+            (repeated,),
+            (codes,),
+            (picture, ENERGY),
+            PICTURE,
+            samples={"codes": repeated[:1]},
+        ),
+        *(
+            _merge(name, MergePictures(net, merge), pictures, codes)
+            for name, merge in (("merge", net.merge), ("merge_plain", Plain()))
+        ),
+    ]
+
+
+def _merge(name: str, module: MergePictures, pictures: Tensor, codes: TensorSpec) -> Graph:
+    size = pictures.shape[1]
+    weight = torch.ones(module.generator.blocks)
+    return Graph(
+        name,
+        module,
+        (pictures, pictures.flip(0), weight),
+        (
+            picture_spec("content", size, size),
+            picture_spec("pattern", size, size),
+            floats("weight", (len(weight),), "of each block: 0 the content's code, 1 the merge"),
+        ),
+        (picture_spec("picture", size, size), ENERGY, codes),
+        PICTURE,
+        frequent=True,
+        samples={"content": pictures[:1], "pattern": pictures[1:], "weight": weight},
+    )

@@ -1,0 +1,34 @@
+"""TensorRT-RTX parses and builds graphs on machines without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def assert_builds(path: Path, largest_batch: int = 4) -> None:
+    """Parse the ONNX file and build an engine for batches of 1 to largest_batch, or skip."""
+    pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
+    import tensorrt_rtx_bindings as trt
+
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(path))
+    errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert parsed, "\n".join(errors)
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    dynamic = False
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        shape = list(tensor.shape)
+        dynamic = dynamic or -1 in shape
+        sizes = ([n if n >= 0 else b for n in shape] for b in (1, 1, largest_batch))
+        profile.set_shape(tensor.name, *sizes)
+    if dynamic:
+        config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    assert plan is not None
+    assert plan.nbytes > 0
