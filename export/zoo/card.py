@@ -22,6 +22,7 @@ from mien import Studio, mix
 from zoo import faces128
 from zoo.faces import load_faces
 from zoo.split import HELD_OUT, split
+from zoo.training import load
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -144,9 +145,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/")
     options = parser.parse_args()
-    run = faces128.Run()
-    run.load(options.run / "state.pt")
-    write_card(run.step, run.minutes, options.data, HERE)
+    record, _ = load(options.run)
+    write_card(record.step, record.minutes, options.data, HERE)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m zoo.publish RUN
 
-generator.pt is a rosinality checkpoint, {"g_ema", "latent_avg"}; the encoder and the discriminator
-(to train on later) are safetensors. Then: ship.py makes the bundle, card.py measures it.
+generator.pt is a rosinality checkpoint, {"g_ema", "latent_avg"}; the encoder is safetensors.
+Then ship.py makes the bundle, and card.py measures it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
-from zoo.faces128 import ENCODER_FILE, PUBLISHED, Run
+from zoo.faces128 import ENCODER_FILE, PUBLISHED, Networks, averaged, fold_offsets
 
 
 def rosinality_from_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,13 +87,11 @@ def equalise(generator: Generator, encoder: Encoder) -> None:
         head.bias *= scale
 
 
-def publish(run: Run, folder: Path, encoder: Path) -> None:
+def publish(net: Networks, folder: Path, encoder: Path) -> None:
     """Write the averaged networks."""
-    generator, averaged = run.averages
-    assert isinstance(generator, Generator)
-    assert isinstance(averaged, Encoder)
-    equalise(generator, averaged)
-    state = generator.state_dict()
+    fold_offsets(net.generator, net.encoder)
+    equalise(net.generator, net.encoder)
+    state = net.generator.state_dict()
     checkpoint = {
         "g_ema": {k: v.half() for k, v in rosinality_from_nvlabs(state).items()},
         "latent_avg": state["mapping.w_avg"].clone(),
@@ -101,8 +99,7 @@ def publish(run: Run, folder: Path, encoder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     encoder.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, folder / "generator.pt")
-    save_file(_half(averaged.state_dict()), encoder)
-    save_file(_half(run.discriminator.state_dict()), folder / "discriminator.safetensors")
+    save_file(_half(net.encoder.state_dict()), encoder)
 
 
 def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,9 +111,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the training run")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    run = Run()
-    run.load(options.run / "state.pt")
-    publish(run, PUBLISHED, ENCODER_FILE)
+    publish(averaged(options.run), PUBLISHED, ENCODER_FILE)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from mien_export.nets.encoder import Encoder
 from mien_export.nets.layers import EqualLinear, normalise_second_moment
 from mien_export.nets.stylegan2 import Generator, MappingNetwork
 from zoo.faces import as_images, load_faces
-from zoo.faces128 import Run
+from zoo.faces128 import averaged
 from zoo.head_start import CONFIG
 from zoo.split import split
+from zoo.training import load, save
 
 STEPS, BATCH, RATE = 3000, 512, 0.3
 AVERAGED_OVER = 20_000  # samples behind w_avg
@@ -82,17 +83,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)  # small products: more threads only wait for each other
-    run = Run()
-    run.load(options.run / "state.pt")
-    generator, encoder = run.averages
-    assert isinstance(generator, Generator)
-    assert isinstance(encoder, Encoder)
+    net = averaged(options.run)
     faces = load_faces(options.data, CONFIG.resolution)
     train, _ = split(len(faces))
-    mapping = gaussian_mapping(codes_of(encoder, as_images(faces[train])), axis_effects(generator))
-    generator.mapping.load_state_dict(mapping.state_dict())
+    codes = codes_of(net.encoder, as_images(faces[train]))
+    mapping = gaussian_mapping(codes, axis_effects(net.generator))
+    net.generator.mapping.load_state_dict(mapping.state_dict())
     options.out.mkdir(parents=True, exist_ok=True)
-    run.save(options.out / "state.pt")
+    record, state = load(options.run)
+    save(options.out, record, state | {"averages": net.state_dict()})
 
 
 if __name__ == "__main__":
