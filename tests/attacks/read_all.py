@@ -1,0 +1,59 @@
+"""Read every file of a folder, watched by the interpreter; print what happened as JSON.
+
+    python read_all.py FOLDER
+
+Runs in a process of its own, with a limit on memory. An audit hook notes every call, import, run
+code and opened file that the reading causes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from mien_engines.errors import MienError
+from mien_export.checkpoints import read_state_dict, read_stylegan2
+
+HARMFUL = ("os.system", "subprocess.Popen", "exec", "compile", "pickle.find_class", "marshal.loads")
+HARMFUL_FAMILIES = ("socket.", "ctypes.", "shutil.", "os.", "import")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    files = sorted(folder.iterdir())
+    watching, events = False, []
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if watching and (event in HARMFUL or event.startswith(HARMFUL_FAMILIES)):
+            events.append(f"{event} {args[:1]!r}"[:200])
+
+    for reader in (read_stylegan2, read_state_dict):  # what is imported late, before the watch
+        for path in files[:5]:
+            try:
+                reader(path)
+            except MienError:
+                pass
+    sys.addaudithook(note)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    results = []
+    for path in files:
+        for reader in (read_stylegan2, read_state_dict):
+            began = time.monotonic()
+            watching = True
+            try:
+                reader(path)
+                outcome = "read"
+            except MienError as error:
+                outcome = type(error).__name__
+            finally:
+                watching = False
+            results.append((path.name, outcome, time.monotonic() - began))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({"results": results, "events": events, "grown_kib": grown}))
+
+
+if __name__ == "__main__":
+    main()
