@@ -114,10 +114,9 @@ def texts() -> Iterator[tuple[str, bytes]]:
 
 def bombs() -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each."""
-    for kind, files in (
-        ("pickle", pickles()), ("archive", archives()), ("safetensors", headers()), ("file", texts())
-    ):  # fmt: skip
-        for name, content in files:
+    kinds = {"pickle": pickles, "archive": archives, "safetensors": headers, "file": texts}
+    for kind, files in kinds.items():
+        for name, content in files():
             yield f"{kind}: {name}", content
     for name, content in pickles():
         yield f"zipped pickle: {name}", zipped(content)

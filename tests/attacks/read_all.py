@@ -2,8 +2,8 @@
 
     python read_all.py FOLDER
 
-Runs in a process of its own, with a limit on memory. An audit hook notes every call, import, run
-code and opened file that the reading causes.
+Runs in a process of its own. An audit hook notes every call, import and run code that the reading
+causes.
 """
 
 from __future__ import annotations
