@@ -26,6 +26,10 @@ def command(
     encoder: Annotated[
         Path | None, typer.Option(help="Encoder into this generator's W+ (safetensors).")
     ] = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option("--range", help="Values of a generic network's images: 255, 1 or sym."),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16.")] = False,
     licence: Annotated[str, typer.Option(help="Licence of the checkpoint.")] = "not stated",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
@@ -44,7 +48,7 @@ def command(
     from mien_export.export import export  # loads torch
     from mien_export.progress import announce
 
-    extras = Extras(vgg=vgg, lpips=lpips, encoder=encoder)
+    extras = Extras(vgg=vgg, lpips=lpips, encoder=encoder, value_range=value_range)
     with announce(quiet=as_json) as progress:
         notes = export(
             family, checkpoint, output, extras,

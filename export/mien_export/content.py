@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,33 @@ Property = int | float | str | list[int | float | str]
 
 @dataclass(frozen=True)
 class Extras:
-    """Files besides the checkpoint that some families take.
+    """What some families take besides the checkpoint: files, and what no file tells.
 
     vgg, lpips: torchvision's vgg16 and the LPIPS heads of version 0.1 for VGG.
     encoder: an encoder into a generator's W+, safetensors.
+    value_range: which numbers a network means by black and white: 255 (0 to 255), 1 (0 to 1),
+        sym (-1 to 1).
     """
 
     vgg: Path | None = None
     lpips: Path | None = None
     encoder: Path | None = None
+    value_range: str | None = field(default=None, metadata={"option": "range"})
 
     def only(self, *names: str, family: str) -> None:
-        """Raise InputError where a file is given that the family has no use for."""
+        """Raise InputError where something is given that the family has no use for."""
         for field_ in fields(self):
             if getattr(self, field_.name) is not None and field_.name not in names:
+                taken = ", ".join(f"--{_option(f)}" for f in fields(self) if f.name in names)
                 raise InputError(
-                    f"family {family} has no use for --{field_.name}",
-                    hint=f"It takes {', '.join(f'--{n}' for n in names) or 'the checkpoint alone'}",
+                    f"family {family} has no use for --{_option(field_)}",
+                    hint=f"It takes {taken or 'the checkpoint alone'}",
                 )
+
+
+def _option(field_: Field[Any]) -> str:
+    """The name of a field on the command line."""
+    return str(field_.metadata.get("option", field_.name))
 
 
 @dataclass(frozen=True, eq=False)

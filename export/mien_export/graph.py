@@ -1,10 +1,11 @@
-"""What one graph of a bundle is: a module, examples, and what its tensors and accuracy promise."""
+"""What one graph of a bundle is: a module or a model, and what its tensors and accuracy promise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
@@ -16,12 +17,14 @@ BATCH = 2  # of the examples: the exporter takes a size of 1 for a constant
 class Graph:
     """One graph to export. `inputs` and `outputs` describe what `module` takes and gives, in order.
 
-    examples: the module's inputs with a batch of BATCH.
+    module: to be traced; or a model that is ONNX already and has the inputs and outputs of the
+        specs, with every weight inside (nets.wrapped).
+    examples: the module's inputs with a batch of BATCH; none for a model.
     samples: inputs to test backends with, batch 1, of those that no other graph gives out.
     """
 
     name: str
-    module: nn.Module
+    module: nn.Module | ModelProto
     examples: Sequence[Tensor]
     inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]

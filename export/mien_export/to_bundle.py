@@ -114,12 +114,7 @@ def write_bundle(
 
 
 def _exported(graph: Graph, store: WeightStore) -> onnx.ModelProto:
-    model = onnx_from_module(
-        graph.module.eval(),
-        list(graph.examples),
-        [t.name for t in graph.inputs],
-        [t.name for t in graph.outputs],
-    )
+    model = _model(graph)
     model.graph.name = graph.name
     casts = []
     for tensor in model.graph.initializer:
@@ -137,6 +132,20 @@ def _exported(graph: Graph, store: WeightStore) -> onnx.ModelProto:
         _refer(tensor, store.add(tensor.name, value))
     _insert_first(model, casts)
     return model
+
+
+def _model(graph: Graph) -> onnx.ModelProto:
+    if isinstance(graph.module, onnx.ModelProto):
+        model = onnx.ModelProto()
+        model.CopyFrom(graph.module)  # its tensors are about to move into the weights file
+        return model
+    return onnx_from_module(
+        graph.module.eval(),
+        list(graph.examples),
+        [t.name for t in graph.inputs],
+        [t.name for t in graph.outputs],
+        [t.shape for t in graph.inputs],
+    )
 
 
 def _halve(tensor: TensorProto, value: NDArray[np.float32]) -> onnx.NodeProto:

@@ -15,8 +15,7 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from mien_export.nets import adain
-from mien_export.nets.repeat import TRANSLATIONS
+from mien_export.nets import adain, mirror, repeat
 from mien_export.steps.trace import trace
 
 OPSET = 18  # the exporter's own; others go through a converter that inlines functions
@@ -33,8 +32,9 @@ def onnx_from_module(
     """Export module; dimension 0 of every input of rank > 1 is the batch, and dynamic.
 
     inputs: examples, of batch 2 or more (1 would be taken for a constant). shapes: of the inputs,
-    as their TensorSpecs have them; a dimension with a name is dynamic too. Examples must be of
-    another size in each such dimension, or two are taken for one.
+    as their TensorSpecs have them; a dimension with a name is dynamic too, the only one of shape
+    ("N",) included. Examples must be of another size in each such dimension, or two are taken for
+    one.
     """
     free = _free_dimensions(inputs, shapes or [()] * len(inputs))
     with _quiet():
@@ -46,7 +46,7 @@ def onnx_from_module(
             opset_version=OPSET,
             input_names=list(input_names),
             output_names=list(output_names),
-            custom_translation_table=TRANSLATIONS,
+            custom_translation_table=repeat.TRANSLATIONS | mirror.TRANSLATIONS,
             verbose=False,
             # Its rewriter takes the addition of a number below 1e-8 for that of zero, and removes
             # the epsilons under our roots: black pixels gave NaN (tests/export/test_to_onnx.py).
@@ -68,13 +68,15 @@ def _free_dimensions(
     inputs: Sequence[Tensor], shapes: Sequence[Sequence[int | str]]
 ) -> tuple[dict[int, Any], ...]:
     """Return the dynamic dimensions of each input, by their place."""
-    named: dict[str, Any] = {}
     batch = torch.export.Dim("N", min=1, max=MOST_SAMPLES)
-    free: list[dict[int, Any]] = [{0: batch} if x.dim() > 1 else {} for x in inputs]
+    free: list[dict[int, Any]] = [
+        {0: batch} if x.dim() > 1 or tuple(shape[:1]) == ("N",) else {}
+        for x, shape in zip(inputs, shapes, strict=True)
+    ]
     for dimensions, shape in zip(free, shapes, strict=True):
         for place, size in enumerate(shape):
             if isinstance(size, str) and place > 0:
-                dimensions[place] = named.setdefault(size, torch.export.Dim(size))
+                dimensions[place] = torch.export.Dim.DYNAMIC  # its bounds are the module's own
     return tuple(free)
 
 

@@ -46,8 +46,11 @@ ENCODER_FILE = Path(__file__).parents[1] / "mien_export/weights/faces128-encoder
 BATCH = 16
 RATE = 6e-4
 ADVERSARIAL = 0.1  # weight of the adversary beside the reconstruction
-UNPAIRED = 0.5  # its weight on faces that have no target
+UNPAIRED = 0.7  # its weight on faces that have no target
 INVERSION = 0.1  # of the encoder's error on faces whose code is known
+MIXED = 10  # mixes in a batch without targets; the others are random codes
+COLOUR, STRUCTURE = 1.0, 0.3  # weights of what is known of a mix
+COARSE, FINE = 2, 9  # the layers whose face gives structure, and colours
 OFFSETS, SPREAD = 0.5, 1e-3  # penalties: offsets from the shared w, size of w
 BANK, REFIT_EVERY = 4096, 100  # codes behind the Gaussian; steps between its fits
 
@@ -109,7 +112,7 @@ class Faces128(Training):
         if step % 2 == 0 or len(self.codes.bank) < BANK // 4:
             name, (loss, fake), weight = "reconstruction", self._reconstruction(real), ADVERSARIAL
         else:
-            name, (loss, fake), weight = "inversion", self._unpaired(), UNPAIRED
+            name, (loss, fake), weight = "mixes", self._unpaired(real), UNPAIRED
         if step % REFIT_EVERY == 0:
             self.codes.refit()
         self.optimiser.zero_grad()
@@ -132,25 +135,30 @@ class Faces128(Training):
         loss = 2 * F.l1_loss(fake, real) + 0.5 * feature_distance(self.features(fake), wanted)
         return loss + OFFSETS * offsets.square().mean() + SPREAD * w.square().mean(), fake
 
-    def _unpaired(self) -> tuple[Tensor, Tensor]:
-        """Faces without a target: mixes of the bank's codes, and random codes.
+    def _unpaired(self, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces without a target: mixes of two faces' codes, and random codes.
 
-        It is what the product does with codes, so the adversary sees it in training. The encoder
-        must find the random codes again: that keeps their faces different from each other.
-        Returns the encoder's error, weighted, and the faces.
+        It is what the product does with codes, so the adversary sees it in training. Two things
+        are known of a mix: the face that gives the fine layers gives the colours, and the face that
+        gives the coarse ones gives the structure. The encoder must find the random codes again:
+        that keeps their faces different from each other. Returns the loss, and the faces.
         """
-        half = BATCH // 2
-        layers = torch.arange(CONFIG.num_ws)[None, :, None]
-        pair = self.codes.bank[torch.randint(len(self.codes.bank), (2, half))]
+        own = real[:MIXED]
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            ws = self.net.encoder(_laid_out(own)).float()
         low, high = sorted(torch.randint(0, CONFIG.num_ws + 1, (2,)).tolist())
-        mixed = torch.where((layers >= low) & (layers < high), pair[1, :, None], pair[0, :, None])
-        random = self.codes.sample(BATCH - half)
-        ws = torch.cat([mixed, random[:, None].expand(-1, CONFIG.num_ws, -1)])
-        fake = self.net.generator.synthesis(ws, dtype=torch.bfloat16)
+        layers = torch.arange(CONFIG.num_ws)[None, :, None]
+        mixed = torch.where((layers >= low) & (layers < high), ws.roll(1, 0), ws)
+        random = self.codes.sample(BATCH - MIXED)
+        codes = torch.cat([mixed, random[:, None].expand(-1, CONFIG.num_ws, -1)])
+        fake = self.net.generator.synthesis(codes, dtype=torch.bfloat16)
         with torch.autocast("cpu", torch.bfloat16):
-            found, _ = self.net.encoder.codes(_laid_out(fake[half:]))
-        error = (found.float() - random).square().mean()
-        return INVERSION * error / self.codes.factor.square().sum(1).mean(), fake
+            found, _ = self.net.encoder.codes(_laid_out(fake[MIXED:]))
+        error = (found.float() - random).square().mean() / self.codes.factor.square().sum(1).mean()
+        coarse, fine = (own.roll(1, 0) if low <= i < high else own for i in (COARSE, FINE))
+        colour = F.l1_loss(_colours(fake[:MIXED]), _colours(fine))
+        structure = F.l1_loss(_structure(fake[:MIXED]), _structure(coarse))
+        return INVERSION * error + COLOUR * colour + STRUCTURE * structure, fake
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:
@@ -180,6 +188,19 @@ class Faces128(Training):
         self.adversary.restore(state["adversary"])
         self.codes.bank = state["bank"]
         self.codes.refit()
+
+
+def _colours(images: Tensor) -> Tensor:
+    """Mean and deviation of each channel of images [N, 3, H, W]: [N, 2, 3]."""
+    variance, mean = torch.var_mean(images, (2, 3))
+    return torch.stack([mean, (variance + 1e-4).sqrt()], 1)
+
+
+def _structure(images: Tensor) -> Tensor:
+    """Images at an eighth of their size, without their colours' mean and deviation."""
+    small = F.avg_pool2d(images, 8)
+    variance, mean = torch.var_mean(small, (2, 3), keepdim=True)
+    return (small - mean) * torch.rsqrt(variance + 1e-3)
 
 
 def averaged(folder: Path) -> Networks:

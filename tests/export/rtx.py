@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 
-def assert_builds(path: Path, largest_batch: int = 4) -> None:
-    """Parse the ONNX file and build an engine for batches of 1 to largest_batch, or skip."""
+def assert_builds(path: Path, largest_batch: int = 4, side: int = 1) -> None:
+    """Parse the ONNX file and build an engine for batches of 1 to largest_batch, or skip.
+
+    side: px of the sides that are open, which may be as many times larger as the batch.
+    """
     pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
     import tensorrt_rtx_bindings as trt
 
@@ -25,7 +28,10 @@ def assert_builds(path: Path, largest_batch: int = 4) -> None:
         tensor = network.get_input(i)
         shape = list(tensor.shape)
         dynamic = dynamic or -1 in shape
-        sizes = ([n if n >= 0 else b for n in shape] for b in (1, 1, largest_batch))
+        sizes = (
+            [n if n >= 0 else b if place == 0 else b * side for place, n in enumerate(shape)]
+            for b in (1, 1, largest_batch)
+        )
         profile.set_shape(tensor.name, *sizes)
     if dynamic:
         config.add_optimization_profile(profile)

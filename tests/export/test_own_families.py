@@ -117,10 +117,7 @@ def test_merge_is_its_formula(
     weight = np.array([1, 0, 0.5, -0.25], np.float32)
     content, pattern = (linear(state, "encoder.mu", tower(state, image_of(x))) for x in (a, b))
     normal = lambda h: (
-        (h - h.mean(1, keepdim=True))
-        / (  # noqa: E731
-            h.var(1, correction=0, keepdim=True) + 1e-5
-        ).sqrt()
+        (h - h.mean(1, keepdim=True)) / (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
     )
     learned = content
     for i in range(2):

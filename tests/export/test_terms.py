@@ -10,7 +10,7 @@ import torch
 from tests.golden import load_golden, seeded
 from torch import Tensor, nn
 
-from mien_export.nets.vgg import heads_from_tensors, vgg16_from_tensors
+from mien_export.nets.lpips import heads_from_tensors, vgg16_from_tensors
 from mien_export.steps.terms import MsSsim, Perceptual
 
 
@@ -77,7 +77,8 @@ def test_perceptual_distance_is_the_official_lpips() -> None:
         name = f"lin{i}.model.1.weight"
         shape = tuple(spec["tensors"][name])
         tensors[name] = abs(seeded.draw(f"lpips/{name}", shape)) / shape[1]
-    term = Perceptual(vgg16_from_tensors(tensors), heads_from_tensors(tensors))
+    features = vgg16_from_tensors(tensors)
+    term = Perceptual(features, heads_from_tensors(tensors, features.widths()))
     a, b = (
         torch.from_numpy(seeded.draw(f"lpips-vgg/{n}", (2, 3, 64, 64)).clip(-1, 1)) for n in "ab"
     )

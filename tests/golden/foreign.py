@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -72,8 +73,14 @@ class EasyDict(dict[str, Any]):
 EasyDict.__module__, EasyDict.__qualname__ = "dnnlib.util", "EasyDict"
 
 
-def layer_attributes(name: str, clamp: float | None) -> dict[str, Any]:
+def layer_attributes(name: str, clamp: float | None, blocks: str) -> dict[str, Any]:
     """What NVlabs' layers keep beside tensors; gains are NumPy scalars there too."""
+    if re.fullmatch(r"b\d+", name):
+        return {"architecture": blocks}
+    if name == "embed":
+        return {"activation": "linear", "bias_gain": 1, "weight_gain": np.float64(0.5)}
+    if name == "skip":
+        return {"activation": "linear", "up": 2, "conv_clamp": None, "bias": None}
     if name.startswith("fc"):
         return {"activation": "lrelu", "bias_gain": 0.01, "weight_gain": np.float64(4.4e-4)}
     if name == "affine":
@@ -89,6 +96,7 @@ def module(
     tensors: dict[str, torch.Tensor],
     source: str,
     clamp: float | None = None,
+    blocks: str = "skip",
     **attributes: Any,
 ) -> Persistent:
     """A module of the tensors below it, with a child for each first part of their names."""
@@ -108,7 +116,12 @@ def module(
         "_non_persistent_buffers_set": set(),
         **{hook: collections.OrderedDict() for hook in HOOKS},
         "_modules": collections.OrderedDict(
-            (k, module(k.capitalize(), v, source, clamp, **layer_attributes(k, clamp)))
+            (
+                k,
+                module(
+                    k.capitalize(), v, source, clamp, blocks, **layer_attributes(k, clamp, blocks)
+                ),
+            )
             for k, v in children.items()
         ),
         **attributes,
@@ -122,12 +135,15 @@ def write_nvlabs_pkl(
     source: str = "",
     *,
     clamp: float | None = None,
+    architecture: str = "skip",
     protocol: int = 4,
 ) -> Path:
     spec, _ = load_golden("nvlabs-ada-64")
     keys = ("z_dim", "c_dim", "w_dim", "img_resolution")
     kwargs = EasyDict({key: spec["config"][key] for key in keys})
-    generator = module("Generator", tensors, source, clamp, _init_args=(), _init_kwargs=kwargs)
+    generator = module(
+        "Generator", tensors, source, clamp, architecture, _init_args=(), _init_kwargs=kwargs
+    )
     content = {"G": generator, "G_ema": generator, "D": None, "training_set_kwargs": None}
     with fake_modules():
         path.write_bytes(pickle.dumps(content, protocol))

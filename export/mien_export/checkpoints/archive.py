@@ -23,12 +23,22 @@ def _record(*_: Any) -> Record:
     return Record()
 
 
-def _ordered_dict(*pairs: Any) -> dict[str, Any]:
-    if pairs:
-        raise CorruptFile(
-            "the file makes a dict of pairs, as Python 2 did", hint="Save it again with Python 3"
-        )
-    return {}
+def _ordered_dict(pairs: Any = None) -> dict[str, Any]:
+    """Python 3 makes an empty one and sets its items; Python 2 hands over a list of pairs.
+
+    The list is emptied, so that no file makes many dicts of one list.
+    """
+    if pairs is None:
+        return {}
+    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        raise CorruptFile("the file makes a dict of something else than names and values")
+    made = dict(pairs)
+    pairs.clear()
+    return made
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)
 
 
 def _same(data: Any, *_: Any) -> Any:

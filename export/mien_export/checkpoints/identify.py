@@ -46,17 +46,22 @@ class File:
 
 def read_file(path: Path) -> File:
     """Read a file of a known kind. Raises InputError, ModelError."""
+    data = read_bytes(path)
+    return File(path.name, identify(path.name, data), data)
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """Read a file of at most limit bytes. Raises InputError, LimitExceeded."""
     try:
         if not path.is_file():
             raise InputError(f"{path} is not a file", hint="Check the path")
-        if path.stat().st_size > MAX_BYTES:
-            raise LimitExceeded(f"{path.name} is larger than {MAX_BYTES >> 30} GiB")
-        data = path.read_bytes()
+        if path.stat().st_size > limit:
+            raise LimitExceeded(f"{path.name} is larger than {limit:,} bytes")
+        return path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}", hint="Check the path"
         ) from error
-    return File(path.name, identify(path.name, data), data)
 
 
 def identify(name: str, data: bytes) -> Kind:
@@ -89,7 +94,7 @@ def _refusal(data: bytes) -> Refusal | None:
     if data.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x78\x9c")):
         return CorruptFile, "a compressed file", "Unpack it first"
     if _is_onnx(data[:3]):
-        return ArchMismatch, "an ONNX graph", "It needs no export: it is one already"
+        return ArchMismatch, "an ONNX graph", "Wrap it: mien export generic FILE.onnx"
     if data.startswith(b"PK"):
         return _zip_refusal(data)
     if PROTOCOL_0.match(data):

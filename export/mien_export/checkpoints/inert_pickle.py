@@ -209,6 +209,7 @@ STEPS: dict[str, Callable[[Machine, Any], None]] = {
         (
             "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE",
             "SHORT_BINBYTES", "BINBYTES",
+            "SHORT_BINSTRING", "BINSTRING",  # texts of Python 2, as the LPIPS heads have them
         ),
         _push_argument,
     ),

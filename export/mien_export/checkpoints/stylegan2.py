@@ -19,6 +19,8 @@ from mien_export.checkpoints.archive import read_torch
 from mien_export.checkpoints.faults import listed, shown, typed_errors
 from mien_export.checkpoints.identify import File, read_file
 from mien_export.checkpoints.layout import (
+    Architecture,
+    architecture_of,
     check_shapes,
     mapping_layers,
     refuse_relatives,
@@ -41,6 +43,7 @@ class Stylegan2Checkpoint:
     """
 
     tensors: dict[str, F32]
+    architecture: Architecture
     conv_clamp: float | None
     format: Format
     sha256: str
@@ -60,10 +63,9 @@ def read_stylegan2(path: Path) -> Stylegan2Checkpoint:
     with typed_errors(path):
         file = read_file(path)
         if file.kind == "nvlabs-pickle":
-            tensors, clamp = _from_nvlabs(file)
-            return _checked(tensors, clamp, "nvlabs-pkl", file)
+            return _from_nvlabs(file)
         if file.kind == "torch":
-            return _checked(_from_rosinality(file), None, "rosinality-pt", file)
+            return _checked(_from_rosinality(file), "skip", None, "rosinality-pt", file)
         raise ArchMismatch(
             f"{file.name} is a safetensors file, expected an NVlabs .pkl or a rosinality .pt",
             hint="Name the checkpoint it was converted from",
@@ -71,28 +73,43 @@ def read_stylegan2(path: Path) -> Stylegan2Checkpoint:
 
 
 def _checked(
-    tensors: dict[str, F32], clamp: float | None, kind: Format, file: File
+    tensors: dict[str, F32],
+    architecture: Architecture,
+    clamp: float | None,
+    kind: Format,
+    file: File,
 ) -> Stylegan2Checkpoint:
     notes = []
     if "mapping.w_avg" not in tensors:
         notes.append("no mean w in the file: it is estimated from samples")
+    if "mapping.embed.weight" in tensors:
+        notes.append("class-conditional: `mapping` takes a label, w_mean is over equal classes")
     if silent := silence_missing_noise(tensors):
         notes.append(f"{silent} layers have no noise in the file: theirs is zero")
-    check_shapes(tensors, file.name)
-    return Stylegan2Checkpoint(tensors, clamp, kind, file.sha256, tuple(notes))
+    check_shapes(tensors, architecture, file.name)
+    return Stylegan2Checkpoint(tensors, architecture, clamp, kind, file.sha256, tuple(notes))
 
 
-def _from_nvlabs(file: File) -> tuple[dict[str, F32], float | None]:
+def _from_nvlabs(file: File) -> Stylegan2Checkpoint:
     generator = read_generator(file.data, file.name)
     views = state_dict(generator)
     refuse_relatives(views, file.name)
-    _check_attributes(generator, file.name)
-    return arrays(views), _conv_clamp(generator, file.name)
+    architecture = architecture_of(views)
+    _check_attributes(generator, architecture, file.name)
+    clamp = _conv_clamp(generator, file.name)
+    return _checked(arrays(views), architecture, clamp, "nvlabs-pkl", file)
 
 
 def _conv_clamp(generator: Module, file: str) -> float | None:
-    """The bound of activations, an attribute of the layers. It is one for all, or none."""
-    values = [m.state["conv_clamp"] for _, m in walk(generator) if "conv_clamp" in m.state]
+    """The bound of activations, an attribute of the layers. It is one for all, or none.
+
+    A resnet's shortcuts have none, which `_check_attributes` makes sure of.
+    """
+    values = [
+        module.state["conv_clamp"]
+        for path, module in walk(generator)
+        if "conv_clamp" in module.state and not path.endswith(".skip.")
+    ]
     for value in values:
         if value is not None and not _is_bound(value):
             raise ArchMismatch(f"{file} clamps a layer at {shown(value)}, expected a number")
@@ -105,20 +122,27 @@ def _is_bound(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < 2**31 and math.isfinite(value)
 
 
-def _check_attributes(generator: Module, file: str) -> None:
+def _check_attributes(generator: Module, architecture: Architecture, file: str) -> None:
     """Refuse what the tensors do not tell, and what would silently compute something else."""
     for path, module in walk(generator):
-        is_mapping = path.startswith("mapping.fc")
-        expected: dict[str, Any] = {"activation": "linear" if "affine" in path else "lrelu"}
-        if is_mapping:
-            expected["bias_gain"] = MAPPING_LR
-        for name, value in expected.items():
+        for name, value in _attributes(path, architecture).items():
             found = module.state.get(name)
-            if isinstance(found, str | float) and found != value:
+            if isinstance(found, str | float | int) and found != value:
                 raise ArchMismatch(
                     f"{file}: {path}{name} is {shown(found)}, expected {value}",
                     hint="That variant is not served yet",
                 )
+
+
+def _attributes(path: str, architecture: Architecture) -> dict[str, Any]:
+    """What a module keeps beside tensors, as far as the networks here rely on it."""
+    if path.startswith("mapping.fc"):
+        return {"activation": "lrelu", "bias_gain": MAPPING_LR}
+    if path.endswith(".affine.") or path == "mapping.embed.":
+        return {"activation": "linear", "bias_gain": 1}
+    if path.endswith(".skip."):
+        return {"activation": "linear", "conv_clamp": None}
+    return {"activation": "lrelu", "architecture": architecture}
 
 
 def _from_rosinality(file: File) -> dict[str, F32]:
@@ -140,10 +164,20 @@ def _from_rosinality(file: File) -> dict[str, F32]:
 
 
 def mean_w(tensors: Mapping[str, F32], samples: int, seed: int) -> F32:
-    """Return the mean w [w_dim] of `samples` z drawn by numpy's RandomState(seed)."""
-    z = np.random.RandomState(seed).randn(samples, tensors["mapping.fc0.weight"].shape[1])
-    w = z.astype(np.float32)
-    w /= np.sqrt(np.square(w).mean(1, keepdims=True) + 1e-8)
+    """Return the mean w [w_dim] of `samples` z drawn by numpy's RandomState(seed).
+
+    That of a class-conditional network is the mean over its classes as well: every z gets one of
+    the labels, all equally likely, drawn after the z.
+    """
+    embed = tensors.get("mapping.embed.weight")  # [w_dim, labels]
+    z_dim = tensors["mapping.fc0.weight"].shape[1] - (0 if embed is None else embed.shape[0])
+    random = np.random.RandomState(seed)
+    w = _normalised(random.randn(samples, z_dim).astype(np.float32))
+    if embed is not None:
+        labels = random.randint(embed.shape[1], size=samples)
+        gain = np.float32(1 / np.sqrt(embed.shape[1]))
+        embedded = (embed.T * gain + tensors["mapping.embed.bias"])[labels]
+        w = np.concatenate([w, _normalised(embedded)], 1)
     for i in range(mapping_layers(tensors)):
         weight, bias = tensors[f"mapping.fc{i}.weight"], tensors[f"mapping.fc{i}.bias"]
         gain = np.float32(MAPPING_LR / np.sqrt(weight.shape[1]))
@@ -151,3 +185,9 @@ def mean_w(tensors: Mapping[str, F32], samples: int, seed: int) -> F32:
         w = np.where(w < 0, np.float32(0.2) * w, w) * np.float32(np.sqrt(2))
     mean: F32 = w.mean(0)
     return mean
+
+
+def _normalised(x: F32) -> F32:
+    """Scale each row of x [N, D] to mean square 1."""
+    scaled: F32 = x / np.sqrt(np.square(x).mean(1, keepdims=True) + np.float32(1e-8))
+    return scaled

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.errors import ArchMismatch
-from mien_export.checkpoints import read_weights
+from mien_export.checkpoints.keras import read_own_weights
 from mien_export.content import Content, Extras
 from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
-from mien_export.nets.fill import as_tensors, fill
+from mien_export.nets.build import build
 from mien_export.nets.lookalike import Lookalike, config_from_tensors
 from mien_export.nets.pictures import from_uint8, to_uint8
 
@@ -21,16 +21,15 @@ WHAT = "a look-alike network of this project's layout"
 def content(checkpoint: Path, extras: Extras) -> Content:
     """Return the graphs encode and generate. Raises ModelError, InputError."""
     extras.only(family="lookalike")
-    read = read_weights(checkpoint)
-    tensors = as_tensors(read.tensors)
+    read = read_own_weights(checkpoint, ("encoder.identity",), ("decoder.first",))
     try:
-        net = Lookalike(config_from_tensors(tensors))
+        sizes = config_from_tensors(read.tensors)
     except (KeyError, ValueError, IndexError) as error:
         raise ArchMismatch(
             f"{checkpoint.name} is not {WHAT}: {error}",
             hint="Name the file that zoo.lookalike wrote",
         ) from error
-    fill(net, tensors, WHAT)
+    net = build(lambda: Lookalike(sizes), read.tensors, WHAT)
     config = net.config
     return Content(
         graphs=graphs(net),

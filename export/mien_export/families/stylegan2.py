@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from mien_engines.errors import InputError
 from mien_export.checkpoints import (
@@ -19,9 +18,9 @@ from mien_export.checkpoints import (
 from mien_export.content import Content, Extras
 from mien_export.families.stylegan2_graphs import stylegan2_graphs
 from mien_export.nets.encoder import Encoder, encoder_from_tensors
+from mien_export.nets.lpips import heads_from_tensors, vgg16_from_tensors
 from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Generator, config_from_tensors
-from mien_export.nets.vgg import heads_from_tensors, vgg16_from_tensors
 from mien_export.steps.terms import Perceptual
 
 # What `mien.FAITHFUL` starts from: the mean of so many w, drawn with this seed.
@@ -50,6 +49,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
             "num_ws": config.num_ws,
             "w_dim": config.w_dim,
             "z_dim": config.z_dim,
+            "label_dim": config.label_dim,
             "perceptual": description,
         },
         constants={
@@ -65,7 +65,7 @@ def generator_from_checkpoint(read: Stylegan2Checkpoint) -> Generator:
     tensors = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in read.tensors.items()}
     if "mapping.w_avg" not in tensors:
         tensors["mapping.w_avg"] = torch.from_numpy(mean_w(read.tensors, MEAN_SAMPLES, MEAN_SEED))
-    generator = Generator(config_from_tensors(tensors, read.conv_clamp))
+    generator = Generator(config_from_tensors(tensors, read.conv_clamp, read.architecture))
     generator.load_state_dict(tensors, strict=False)
     generator.drop_silent_noise()
     return generator.eval().requires_grad_(False)
@@ -73,8 +73,8 @@ def generator_from_checkpoint(read: Stylegan2Checkpoint) -> Generator:
 
 def _perceptual(extras: Extras, encoder: Encoder | None, size: int) -> tuple[Perceptual, str]:
     if extras.vgg is not None and extras.lpips is not None:
-        features: nn.Module = vgg16_from_tensors(read_state_dict(extras.vgg))
-        heads: list[Tensor] = heads_from_tensors(read_state_dict(extras.lpips))
+        features = vgg16_from_tensors(read_state_dict(extras.vgg))
+        heads = heads_from_tensors(read_state_dict(extras.lpips), features.widths())
         return Perceptual(features, heads), "LPIPS 0.1, VGG-16"
     if (extras.vgg is None) != (extras.lpips is None):
         raise InputError(

@@ -6,72 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
-from mien_export.graph import (
-    BATCH,
-    DESCENT,
-    ENERGY,
-    EXACT,
-    PICTURE,
-    Graph,
-    floats,
-    image_spec,
-    picture_spec,
-)
-from mien_export.nets.pictures import from_uint8, to_uint8
+from mien_export.families.w_plus import Render, w_plus_graphs, ws_spec
+from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
+from mien_export.nets.pictures import from_uint8
 from mien_export.nets.stylegan2 import Generator
 from mien_export.steps.latent import TERMS, ProjectionStep, ProjectionTarget
 from mien_export.steps.terms import Perceptual
 
 
 class Mapping(nn.Module):
-    """z, psi -> w, ws."""
+    """z, label where classes are known, psi -> w, ws."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.mapping = generator.mapping
 
-    def forward(self, z: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
-        w = self.mapping(z)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        *source, psi = inputs
+        w = self.mapping(*source)
         return w, self.mapping.truncated(w, psi)
-
-
-class Synthesis(nn.Module):
-    """ws, noise -> image."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.synthesis = generator.synthesis
-
-    def forward(self, ws: Tensor, noise: Tensor) -> Tensor:
-        image: Tensor = self.synthesis(ws, noise)
-        return image
-
-
-class Render(nn.Module):
-    """ws -> picture."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.synthesis = generator.synthesis
-
-    def forward(self, ws: Tensor) -> tuple[Tensor, Tensor]:
-        return to_uint8(self.synthesis(ws))
-
-
-class Mix(nn.Module):
-    """Two codes, layer by layer -> picture.
-
-    weight is that of ws_a: 1 keeps a layer of a, 0 takes it from b, others interpolate, and
-    values outside [0, 1] extrapolate.
-    """
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.synthesis = generator.synthesis
-
-    def forward(self, ws_a: Tensor, ws_b: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-        ws = ws_b + weight[None, :, None] * (ws_a - ws_b)
-        return *to_uint8(self.synthesis(ws)), ws
 
 
 class Invert(nn.Module):
@@ -93,70 +46,47 @@ def stylegan2_graphs(
 ) -> list[Graph]:
     """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it."""
     config = generator.config
-    size, layers, width = config.resolution, config.num_ws, config.w_dim
-    z = torch.randn(BATCH, config.z_dim, generator=torch.Generator().manual_seed(0))
-    psi = torch.full((layers,), 0.7)
-    ws = generator.mapping.truncated(generator.mapping(z), psi)
-    weight = torch.linspace(1, 0, layers)
-
-    code = ("N", layers, width)
-    ws_spec = TensorSpec(name="ws", dtype="float32", shape=code, meaning="W+ code")
-    picture = picture_spec("picture", size, size)
+    mapping = _mapping(generator)
+    _, ws = Mapping(generator)(*mapping.examples)
+    picture = picture_spec("picture", config.resolution, config.resolution)
     graphs = [
-        Graph(
-            "mapping",
-            Mapping(generator),
-            (z, psi),
-            (
-                floats("z", ("N", config.z_dim), "standard normal"),
-                floats("psi", (layers,), "truncation of each layer: 1 none, 0 the mean face"),
-            ),
-            (floats("w", ("N", width), "before truncation"), ws_spec),
-            EXACT,
-            samples={"z": z[:1], "psi": psi},
-        ),
-        Graph(
-            "synthesis",
-            Synthesis(generator),
-            (ws, torch.ones(1)),
-            (ws_spec, floats("noise", (1,), "factor of the stored noise: 1 const, 0 none")),
-            (image_spec("image", size, size),),
-            Gate(kind="outputs", tolerance={"f32": 1e-3, "bf16": 0.08}),
-            samples={"ws": ws[:1], "noise": torch.ones(1)},
-        ),
-        Graph(
-            "render",
-            Render(generator),
-            (ws,),
-            (ws_spec,),
-            (picture, ENERGY),
-            PICTURE,
-            samples={"ws": ws[:1]},
-        ),
-        Graph(
-            "mix",
-            Mix(generator),
-            (ws, ws.flip(0), weight),
-            (
-                floats("ws_a", code, "W+ code"),
-                floats("ws_b", code, "W+ code"),
-                floats("weight", (layers,), "weight of ws_a in each layer"),
-            ),
-            (picture, ENERGY, ws_spec),
-            PICTURE,
-            samples={"ws_a": ws[:1], "ws_b": ws[1:], "weight": weight},
-        ),
+        mapping,
+        *w_plus_graphs(generator.synthesis, ws, config.resolution),
         *_projection(generator, perceptual, ws, picture),
     ]
     if encoder is not None:
-        example = Render(generator)(ws)[0]
+        example = Render(generator.synthesis)(ws)[0]
         graphs.append(
             Graph(
-                "invert", Invert(encoder), (example,), (picture,), (ws_spec,),
+                "invert", Invert(encoder), (example,), (picture,),
+                (ws_spec(config.num_ws, config.w_dim),),
                 Gate(kind="outputs", tolerance={"f32": 2e-3, "bf16": 0.05}),
             )
         )  # fmt: skip
     return graphs
+
+
+def _mapping(generator: Generator) -> Graph:
+    config = generator.config
+    z = torch.randn(BATCH, config.z_dim, generator=torch.Generator().manual_seed(0))
+    psi = torch.full((config.num_ws,), 0.7)
+    inputs = [(floats("z", ("N", config.z_dim), "standard normal"), z)]
+    if config.label_dim:
+        label = torch.eye(config.label_dim)[torch.arange(BATCH) % config.label_dim]
+        inputs.append((floats("label", ("N", config.label_dim), "class, one-hot"), label))
+    levels = floats("psi", psi.shape, "truncation of each layer: 1 none, 0 the mean face")
+    return Graph(
+        "mapping",
+        Mapping(generator),
+        (*(example for _, example in inputs), psi),
+        (*(spec for spec, _ in inputs), levels),
+        (
+            floats("w", ("N", config.w_dim), "before truncation"),
+            ws_spec(config.num_ws, config.w_dim),
+        ),
+        EXACT,
+        samples={**{spec.name: example[:1] for spec, example in inputs}, "psi": psi},
+    )
 
 
 def _projection(
@@ -165,7 +95,7 @@ def _projection(
     config = generator.config
     average = generator.mapping.w_avg
     preparation = ProjectionTarget(perceptual)
-    example = Render(generator)(ws)[0]
+    example = Render(generator.synthesis)(ws)[0]
     target = preparation(example)
     names = ["target", *(f"wanted_{i}" for i in range(len(target) - 1))]
     meanings = ["float image", *("weighted features of the target" for _ in target[1:])]

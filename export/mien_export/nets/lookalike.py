@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_export.nets.adain import adain
@@ -77,7 +79,7 @@ class Lookalike(nn.Module):
         self.decoder = ControlledDecoder(config)
 
 
-def config_from_tensors(tensors: Mapping[str, Tensor]) -> LookalikeConfig:
+def config_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LookalikeConfig:
     """Read the sizes from a checkpoint's shapes. Raises KeyError where a tensor is missing."""
     widths: list[int] = []
     while (conv := tensors.get(f"encoder.tower.convs.{len(widths)}.weight")) is not None:

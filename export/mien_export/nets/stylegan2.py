@@ -1,4 +1,4 @@
-"""StyleGAN2's generator (Karras et al. 2020, arXiv 1912.04958), skip architecture.
+"""StyleGAN2's generator (Karras et al. 2020, arXiv 1912.04958), all three architectures.
 
 Parameters carry the names and the values of NVlabs' stylegan2-ada-pytorch checkpoints:
 `mapping.fc0.weight`, `synthesis.b8.conv0.affine.weight`, ... Sizes come from the tensors.
@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien_export.checkpoints.layout import Architecture
 from mien_export.nets.layers import (
     EqualLinear,
     fir_filter,
@@ -31,6 +33,7 @@ class Config:
 
     widths: channels of the block at 4, 8, 16, ... px.
     conv_clamp: activations are clamped to +-conv_clamp, as mixed-precision checkpoints were.
+    architecture: how blocks are joined, see BLOCKS. label_dim: classes; 0 is unconditional.
     """
 
     widths: tuple[int, ...]
@@ -38,6 +41,8 @@ class Config:
     w_dim: int = 512
     mapping_layers: int = 8
     conv_clamp: float | None = None
+    architecture: Architecture = "skip"
+    label_dim: int = 0
 
     @property
     def resolution(self) -> int:
@@ -48,23 +53,22 @@ class Config:
         return 2 * len(self.widths)  # 2 * log2(resolution) - 2
 
 
-class MappingNetwork(nn.Module):
-    """z [N, z_dim] -> w [N, w_dim]."""
+class DenseLayers(nn.Module):
+    """What every mapping network ends in: dense layers to w, and the mean w."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, fan_in: int, config: Config) -> None:
         super().__init__()
         self.num_layers = config.mapping_layers
         for i in range(self.num_layers):
-            fan_in = config.z_dim if i == 0 else config.w_dim
             setattr(self, f"fc{i}", EqualLinear(fan_in, config.w_dim, lr=MAPPING_LR))
+            fan_in = config.w_dim
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.w_avg: Tensor
 
-    def forward(self, z: Tensor) -> Tensor:
-        w = normalise_second_moment(z)
+    def dense(self, x: Tensor) -> Tensor:  # [N, fan_in] -> [N, w_dim]
         for i in range(self.num_layers):
-            w = leaky_relu(getattr(self, f"fc{i}")(w))
-        return w
+            x = leaky_relu(getattr(self, f"fc{i}")(x))
+        return x
 
     def truncated(
         self,
@@ -73,6 +77,31 @@ class MappingNetwork(nn.Module):
     ) -> Tensor:  # [N, num_ws, w_dim]
         """Move w towards the mean, layer by layer (Karras et al. 2019, appendix B)."""
         return self.w_avg + psi[None, :, None] * (w - self.w_avg)[:, None, :]
+
+
+class MappingNetwork(DenseLayers):
+    """z [N, z_dim] -> w [N, w_dim]."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.z_dim, config)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.dense(normalise_second_moment(z))
+
+
+class ConditionalMapping(DenseLayers):
+    """z [N, z_dim], label [N, label_dim], one-hot -> w [N, w_dim].
+
+    The mean w is the file's, one for all classes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.z_dim + config.w_dim, config)
+        self.embed = EqualLinear(config.label_dim, config.w_dim)
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        parts = (normalise_second_moment(x) for x in (z, self.embed(label)))
+        return self.dense(torch.cat(list(parts), 1))
 
 
 class SynthesisLayer(nn.Module):
@@ -119,18 +148,79 @@ class ToRGB(nn.Module):
 
 
 class Block(nn.Module):
-    """All layers at one resolution; the first block starts from a learned constant."""
+    """All layers at one resolution, one after another; the last block alone paints.
 
-    def __init__(self, c_in: int | None, c_out: int, resolution: int, config: Config) -> None:
+    The first block starts from a learned constant.
+    """
+
+    def __init__(
+        self, c_in: int | None, c_out: int, resolution: int, config: Config, *, last: bool
+    ) -> None:
         super().__init__()
         if c_in is None:
             self.const = nn.Parameter(torch.randn(c_out, resolution, resolution))
         else:
             self.conv0 = SynthesisLayer(c_in, c_out, resolution, config, up=True)
         self.conv1 = SynthesisLayer(c_out, c_out, resolution, config, up=False)
-        self.torgb = ToRGB(c_out, config)
+        self.torgb = ToRGB(c_out, config) if self.paints(last) else None
         self.register_buffer("resample_filter", fir_filter())
         self.resample_filter: Tensor
+
+    def paints(self, last: bool) -> bool:
+        return last
+
+    def doubled(self, x: Tensor, w0: Tensor, w1: Tensor, noise: Tensor | float) -> Tensor:
+        """Features [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
+        x = self.conv0(x, w0, noise)
+        x = self.conv1(x, w1, noise)
+        return x
+
+    def painted(self, image: Tensor | None, x: Tensor, w: Tensor) -> Tensor | None:
+        """Add what this block paints of x to the image, which comes at half the size."""
+        if self.torgb is None:
+            return image
+        rgb: Tensor = self.torgb(x, w)
+        return rgb if image is None else upsample(image, self.resample_filter) + rgb
+
+
+class SkipBlock(Block):
+    """Every block paints (Karras et al. 2020, figure 7b)."""
+
+    def paints(self, last: bool) -> bool:
+        return True
+
+
+class Shortcut(nn.Module):
+    """1x1 convolution and up-sampling, linear."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(c_out, c_in, 1, 1))
+        self.register_buffer("resample_filter", fir_filter())
+        self.resample_filter: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.weight * (1 / math.sqrt(self.weight.shape[1]))
+        return upsample(F.conv2d(x, kernel.to(x.dtype)), self.resample_filter)
+
+
+class ResnetBlock(Block):
+    """Layers add to what enters them (Karras et al. 2020, figure 7c)."""
+
+    def __init__(
+        self, c_in: int | None, c_out: int, resolution: int, config: Config, *, last: bool
+    ) -> None:
+        super().__init__(c_in, c_out, resolution, config, last=last)
+        if c_in is not None:
+            self.skip = Shortcut(c_in, c_out)
+
+    def doubled(self, x: Tensor, w0: Tensor, w1: Tensor, noise: Tensor | float) -> Tensor:
+        # Each of the two has the gain sqrt(1/2), behind its clamp: the sum keeps the variance.
+        shortcut: Tensor = self.skip(x)
+        return (shortcut + super().doubled(x, w0, w1, noise)) * math.sqrt(0.5)
+
+
+BLOCKS: dict[Architecture, type[Block]] = {"orig": Block, "skip": SkipBlock, "resnet": ResnetBlock}
 
 
 class Synthesis(nn.Module):
@@ -139,9 +229,11 @@ class Synthesis(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.resolutions = [4 * 2**i for i in range(len(config.widths))]
+        make = BLOCKS[config.architecture]
         c_in: int | None = None
         for resolution, width in zip(self.resolutions, config.widths, strict=True):
-            setattr(self, f"b{resolution}", Block(c_in, width, resolution, config))
+            last = resolution == config.resolution
+            setattr(self, f"b{resolution}", make(c_in, width, resolution, config, last=last))
             c_in = width
         self.num_ws = config.num_ws
 
@@ -156,14 +248,13 @@ class Synthesis(nn.Module):
         first = self._block(4)
         x = first.const.to(dtype or ws.dtype).expand(ws.shape[0], -1, -1, -1)
         x = first.conv1(x, w[0], noise)
-        image: Tensor = first.torgb(x, w[1])
+        image = first.painted(None, x, w[1])
         for i, resolution in enumerate(self.resolutions[1:]):
             # A block's toRGB shares its w with the next block's first layer.
             block = self._block(resolution)
-            x = block.conv0(x, w[2 * i + 1], noise)
-            x = block.conv1(x, w[2 * i + 2], noise)
-            rgb: Tensor = block.torgb(x, w[2 * i + 3])
-            image = upsample(image, block.resample_filter) + rgb
+            x = block.doubled(x, w[2 * i + 1], w[2 * i + 2], noise)
+            image = block.painted(image, x, w[2 * i + 3])
+        assert image is not None  # the last block paints
         return image
 
     def _block(self, resolution: int) -> Block:
@@ -178,7 +269,8 @@ class Generator(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.mapping = MappingNetwork(config)
+        mapping = ConditionalMapping if config.label_dim else MappingNetwork
+        self.mapping: ConditionalMapping | MappingNetwork = mapping(config)
         self.synthesis = Synthesis(config)
 
     def drop_silent_noise(self) -> None:
@@ -188,7 +280,11 @@ class Generator(nn.Module):
                 layer.noisy = bool(layer.noise_strength.item())
 
 
-def config_from_tensors(tensors: Mapping[str, Tensor], conv_clamp: float | None = None) -> Config:
+def config_from_tensors(
+    tensors: Mapping[str, Tensor],
+    conv_clamp: float | None = None,
+    architecture: Architecture = "skip",
+) -> Config:
     """Read a generator's sizes from its tensors' shapes. Raises KeyError where one is missing."""
     widths = []
     resolution = 4
@@ -196,5 +292,8 @@ def config_from_tensors(tensors: Mapping[str, Tensor], conv_clamp: float | None 
         widths.append(tensors[f"synthesis.b{resolution}.conv1.weight"].shape[0])
         resolution *= 2
     layers = sum(f"mapping.fc{i}.weight" in tensors for i in range(64))
-    w_dim, z_dim = tensors["mapping.fc0.weight"].shape
-    return Config(tuple(widths), z_dim, w_dim, layers, conv_clamp)
+    w_dim, fan_in = tensors["mapping.fc0.weight"].shape
+    embed = tensors.get("mapping.embed.weight")  # [w_dim, label_dim]
+    labels = 0 if embed is None else embed.shape[1]
+    z_dim = fan_in - w_dim if labels else fan_in
+    return Config(tuple(widths), z_dim, w_dim, layers, conv_clamp, architecture, labels)

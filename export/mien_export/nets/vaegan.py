@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_export.nets.adain import adain
@@ -139,7 +141,7 @@ class VaeGan(nn.Module):
         self.merge = Merge(config.latent, config.merge_layers)
 
 
-def config_from_tensors(tensors: Mapping[str, Tensor]) -> VaeGanConfig:
+def config_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> VaeGanConfig:
     """Read the sizes from a checkpoint's shapes. Raises KeyError where a tensor is missing."""
     widths: list[int] = []
     while (conv := tensors.get(f"encoder.tower.convs.{len(widths)}.weight")) is not None:

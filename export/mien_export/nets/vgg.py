@@ -1,80 +1,115 @@
-"""VGG-16 features and the LPIPS distance on them.
+"""VGG as an encoder: the map behind every ReLU.
 
-Simonyan and Zisserman 2015 (arXiv 1409.1556), torchvision's numbering of the layers; Zhang et al.
-2018 (arXiv 1801.03924), version 0.1 of the published heads.
+Simonyan and Zisserman 2015 (arXiv 1409.1556), without the classifier. Stages are joined by a max
+pooling of 2, which drops an odd last row or column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien_engines.errors import ArchMismatch
+from mien_export.checkpoints.vgg import Vgg as Checkpoint
+from mien_export.nets.mirror import mirror
 
-# Convolutions of each stage, by their index in torchvision's `features`; a stage ends in the ReLU
-# that LPIPS taps (relu1_2, relu2_2, relu3_3, relu4_3, relu5_3), and a max pooling follows it.
-STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-WIDTHS = (64, 128, 256, 512, 512)
-
-# The published LPIPS scales its input in [-1, 1] by these to the statistics of ImageNet.
+# The statistics of ImageNet, for images in [-1, 1]: 2 mean - 1 and 2 deviations.
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 
 
-class Vgg16(nn.Module):
-    """image [N, 3, H, W] in [-1, 1] -> the five ReLU maps that LPIPS compares."""
+class Vgg(nn.Module):
+    """image [N, 3, H, W] in [-1, 1] -> the ReLU maps of each stage, each [N, C, H', W'].
+
+    `maps[s][i]` is relu(s+1)_(i+1), of widths[s][i] channels. lifts: for a distilled network, stage
+    by stage, what brings its first map to VGG-19's width; none for others.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        shapes = {name: value.shape for name, value in checkpoint.tensors.items()}
+        self.kind, self.stages = checkpoint.kind, checkpoint.stages
+        self.input = ImageNet() if self.kind == "torchvision" else FromUnit()
+        convolution = ZeroPadded if self.kind == "torchvision" else Mirrored
+        self.convs = nn.ModuleDict()
+        self.lifts = nn.ModuleDict()
+        self.widths: list[list[int]] = []
+        for stage, count in enumerate(self.stages, 1):
+            self.widths.append([])
+            for index in range(1, count + 1):
+                c_out, c_in = shapes[f"conv{stage}_{index}.weight"][:2]
+                self.convs[f"conv{stage}_{index}"] = convolution(c_in, c_out)
+                self.widths[-1].append(c_out)
+            if checkpoint.lifted:
+                c_out, c_in = shapes[f"lift{stage}.weight"][:2]
+                self.lifts[f"lift{stage}"] = nn.Conv2d(c_in, c_out, 1)
+
+    def forward(self, image: Tensor) -> list[list[Tensor]]:
+        x = self.input(image)
+        maps: list[list[Tensor]] = []
+        for stage, count in enumerate(self.stages, 1):
+            x = x if stage == 1 else F.max_pool2d(x, 2)
+            maps.append([])
+            for index in range(1, count + 1):
+                x = F.relu(self.convs[f"conv{stage}_{index}"](x))
+                maps[-1].append(x)
+        return maps
+
+    def lifted(self, maps: list[list[Tensor]]) -> list[Tensor]:
+        """Return reluS_1 of every stage, at VGG-19's widths where the file can bring them there."""
+        firsts = [stage[0] for stage in maps]
+        if not self.lifts:
+            return firsts
+        return [F.relu(lift(x)) for lift, x in zip(self.lifts.values(), firsts, strict=True)]
+
+
+class ZeroPadded(nn.Conv2d):
+    """A 3x3 convolution of an image with zeros around it."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 3, padding=1)
+
+
+class Mirrored(nn.Conv2d):
+    """A 3x3 convolution of an image mirrored at its edge, of at least 2x2."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(mirror(x))
+
+
+class ImageNet(nn.Module):
+    """Image in [-1, 1] -> the statistics that torchvision's networks were trained on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.ModuleDict()
-        c_in = 3
-        for stage, width in zip(STAGES, WIDTHS, strict=True):
-            for index in stage:
-                self.features[str(index)] = nn.Conv2d(c_in, width, 3, padding=1)
-                c_in = width
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
         self.shift: Tensor
         self.scale: Tensor
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x, taps = (image - self.shift) / self.scale, []
-        for i, stage in enumerate(STAGES):
-            x = x if i == 0 else F.max_pool2d(x, 2)
-            for index in stage:
-                x = F.relu(self.features[str(index)](x))
-            taps.append(x)
-        return taps
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.shift) / self.scale
 
 
-def vgg16_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> Vgg16:
-    """Build the features from a torchvision vgg16 state dict; the classifier is not needed."""
-    net = Vgg16()
-    state = {k: v for k, v in net.state_dict().items() if k.startswith("features.")}
-    _require(tensors, {k: tuple(v.shape) for k, v in state.items()}, "torchvision's vgg16")
-    net.load_state_dict({k: torch.from_numpy(tensors[k]) for k in state}, strict=False)
+class FromUnit(nn.Conv2d):
+    """Image in [-1, 1] -> what the file's own 1x1 convolution makes of RGB in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward((image + 1) * 0.5)
+
+
+def vgg_from_checkpoint(checkpoint: Checkpoint) -> Vgg:
+    """Build the network that the tensors describe, ready for export."""
+    net = Vgg(checkpoint)
+    prefixes = {"conv": "convs.", "lift": "lifts.", "inpu": ""}
+    state = {prefixes[k[:4]] + k: torch.from_numpy(v) for k, v in checkpoint.tensors.items()}
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(name.startswith("input.") for name in missing)
     return net.eval().requires_grad_(False)
-
-
-def heads_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> list[Tensor]:
-    """Return the LPIPS weight of each channel, five tensors [C], from the published heads."""
-    shapes = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(WIDTHS)}
-    _require(tensors, shapes, "the LPIPS heads for VGG, version 0.1")
-    return [torch.from_numpy(tensors[k]).reshape(-1) for k in shapes]
-
-
-def _require(
-    tensors: Mapping[str, NDArray[np.float32]], shapes: Mapping[str, tuple[int, ...]], what: str
-) -> None:
-    for name, shape in shapes.items():
-        found = tensors[name].shape if name in tensors else "no such tensor"
-        if found != shape:
-            raise ArchMismatch(
-                f"{name}: expected {shape} of {what}, found {found}",
-                hint=f"Name the file that holds {what}",
-            )

@@ -107,6 +107,7 @@ def _only_tiles(kernel: list[int], stride: list[int], padding: list[int]) -> int
 def rules() -> dict[Any, Callable[..., Any]]:
     """Return the operators to replace while tracing."""
     table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
+    del table[aten._prelu_kernel.default]  # one node, PRelu, where the decomposition is three
     table[aten.convolution_backward.default] = convolution_gradient
     table[aten.max_pool2d_with_indices_backward.default] = max_pool_gradient
     table[aten.avg_pool2d_backward.default] = avg_pool_gradient

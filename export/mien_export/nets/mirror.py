@@ -1,0 +1,42 @@
+"""`mirror`: an image with its edge mirrored around it, as one operator from torch to the engine.
+
+torch decomposes its own reflection into a gather of each pixel while tracing; as an operator of
+our own it becomes one ONNX Pad. It has no gradient yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from onnxscript import opset18 as op
+from torch import Tensor
+
+
+def mirror(x: Tensor) -> Tensor:
+    """Mirror x [N, C, H, W] by one pixel on each side: [N, C, H+2, W+2]; H and W at least 2."""
+    result: Tensor = torch.ops.mien.mirror(x)
+    return result
+
+
+@torch.library.custom_op("mien::mirror", mutates_args=())
+def _mirror(x: Tensor) -> Tensor:
+    return F.pad(x, (1, 1, 1, 1), mode="reflect")
+
+
+@_mirror.register_fake
+def _(x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return x.new_empty(n, c, h + 2, w + 2)
+
+
+def _mirror_in_onnx(x: Any) -> Any:
+    sides = op.Constant(value_ints=[0, 0, 1, 1, 0, 0, 1, 1])
+    return op.Pad(x, sides, mode="reflect")
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.mien.mirror.default: _mirror_in_onnx
+}
