@@ -59,8 +59,19 @@ class Gate(_Record):
         return self.tolerance
 
 
+class Form(_Record):
+    """A graph at another precision, in a file of its own.
+
+    errors: for every output, the greatest difference from the float32 form over the samples, as a
+        part of the range of its values; measured when the bundle was made.
+    """
+
+    file: FileName
+    errors: dict[str, float]
+
+
 class GraphSpec(_Record):
-    """One ONNX file.
+    """One ONNX file, and its forms at other precisions.
 
     state: output name -> the input that it becomes at the next step.
     frequent: run so often (once a frame, say) that it pays to measure which backend is fastest;
@@ -73,6 +84,7 @@ class GraphSpec(_Record):
     gate: Gate
     state: dict[str, str] = {}
     frequent: bool = False
+    forms: dict[Precision, Form] = {}
 
     @property
     def name(self) -> str:
@@ -138,6 +150,7 @@ class BundleSpec(_Record):
     @model_validator(mode="after")
     def _files_are_listed(self) -> Self:
         for name, graph in self.graphs.items():
-            if graph.file not in self.files:
-                raise ValueError(f"graph {name}: {graph.file} is not among the files")
+            for file in (graph.file, *(form.file for form in graph.forms.values())):
+                if file not in self.files:
+                    raise ValueError(f"graph {name}: {file} is not among the files")
         return self

@@ -31,6 +31,9 @@ def command(
         typer.Option("--range", help="Values of a generic network's images: 255, 1 or sym."),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16.")] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Add graphs that compute in float16, with their errors.")
+    ] = False,
     licence: Annotated[str, typer.Option(help="Licence of the checkpoint.")] = "not stated",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -52,7 +55,7 @@ def command(
     with announce(quiet=as_json) as progress:
         notes = export(
             family, checkpoint, output, extras,
-            licence=licence, half=half, overwrite=overwrite, progress=progress,
+            licence=licence, half=half, fp16=fp16, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     report(output, notes, as_json=as_json)
 

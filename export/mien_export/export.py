@@ -24,6 +24,7 @@ def export(
     licence: str = "not stated",
     name: str | None = None,
     half: bool = False,
+    fp16: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> tuple[str, ...]:
@@ -34,6 +35,7 @@ def export(
         licence: of the checkpoint, for the bundle's record.
         name: of the bundle; None is the folder's.
         half: store weights as float16; graphs still compute in float32.
+        fp16: add a float16 form of each graph, with its error.
         overwrite: replace folder, once the new bundle is whole.
 
     Raises:
@@ -57,6 +59,7 @@ def export(
         properties=content.properties,
         constants=content.constants,
         half=half,
+        fp16=fp16,
         overwrite=overwrite,
         progress=progress,
     )

@@ -23,7 +23,9 @@ from safetensors.numpy import save_file
 from mien_engines.bundle import file_entry, save_spec
 from mien_engines.errors import InputError, NonFiniteWeights
 from mien_engines.spec import BundleSpec, GraphSpec, Source
+from mien_export.forms import with_forms
 from mien_export.graph import Graph
+from mien_export.precision import in_half
 from mien_export.to_onnx import onnx_from_module
 
 WEIGHTS = "weights.safetensors"
@@ -70,10 +72,15 @@ def write_bundle(
     properties: Mapping[str, int | float | str | list[int | float | str]],
     constants: Mapping[str, NDArray[np.float32]],
     half: bool = False,
+    fp16: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> None:
     """Export every graph and write the bundle to folder.
+
+    half: store weights as float16; graphs compute in float32 all the same.
+    fp16: add a form of each graph that computes in float16, with its error, measured in ONNX
+        Runtime. Steps with state are left out: their gradients do not fit into float16.
 
     Raises InputError where folder exists already, unless overwrite, and NonFiniteWeights.
     """
@@ -86,7 +93,11 @@ def write_bundle(
         models = {}
         for i, graph in enumerate(graphs):
             progress(graph.name, i, len(graphs))
-            models[graph.name] = _exported(graph, store)
+            model = _model(graph)
+            models[graph.name] = _exported(model, graph.name, store)
+            if fp16 and not graph.state:
+                narrow = in_half(model)
+                models[f"{graph.name}.fp16"] = _exported(narrow, f"{graph.name}.fp16", store)
         progress("writing", len(graphs), len(graphs))
         _write_weights(building / WEIGHTS, store.tensors)
         places = _places(building / WEIGHTS)
@@ -102,6 +113,9 @@ def write_bundle(
             files={p.name: file_entry(p) for p in sorted(building.iterdir())},
             graphs={g.name: _graph_spec(g) for g in graphs},
         )
+        if fp16:
+            progress("measuring", len(graphs), len(graphs))
+            spec = with_forms(building, spec)
         save_spec(building, spec)
         for file in building.iterdir():
             file.chmod(0o644)  # safetensors writes for its owner alone
@@ -113,15 +127,17 @@ def write_bundle(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _exported(graph: Graph, store: WeightStore) -> onnx.ModelProto:
-    model = _model(graph)
-    model.graph.name = graph.name
+def _exported(source: onnx.ModelProto, name: str, store: WeightStore) -> onnx.ModelProto:
+    """Move the weights of a model into the store; the source keeps its own."""
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    model.graph.name = name
     casts = []
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor)
         if not np.isfinite(value).all():
             raise NonFiniteWeights(
-                f"graph {graph.name}: {tensor.name.replace('__', '.')} holds NaN or infinity",
+                f"graph {name}: {tensor.name.replace('__', '.')} holds NaN or infinity",
                 hint="The checkpoint is damaged or diverged in training; use another",
             )
         if value.size < SMALL:
@@ -136,9 +152,7 @@ def _exported(graph: Graph, store: WeightStore) -> onnx.ModelProto:
 
 def _model(graph: Graph) -> onnx.ModelProto:
     if isinstance(graph.module, onnx.ModelProto):
-        model = onnx.ModelProto()
-        model.CopyFrom(graph.module)  # its tensors are about to move into the weights file
-        return model
+        return graph.module
     return onnx_from_module(
         graph.module.eval(),
         list(graph.examples),

@@ -104,6 +104,10 @@ def pictures(rng: np.random.Generator, batch: int) -> np.ndarray:
     return rng.integers(0, 256, (batch, 32, 32, 3), np.uint8)
 
 
+def normal(h: Tensor) -> Tensor:
+    return (h - h.mean(1, keepdim=True)) / (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("backend", ["ort", "ov"])
 def test_merge_is_its_formula(
@@ -116,9 +120,6 @@ def test_merge_is_its_formula(
     state, a, b = states["vaegan"], pictures(rng, batch), pictures(rng, batch)
     weight = np.array([1, 0, 0.5, -0.25], np.float32)
     content, pattern = (linear(state, "encoder.mu", tower(state, image_of(x))) for x in (a, b))
-    normal = lambda h: (
-        (h - h.mean(1, keepdim=True)) / (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
-    )
     learned = content
     for i in range(2):
         gamma, beta = linear(state, f"merge.styles.{i}", pattern).chunk(2, 1)

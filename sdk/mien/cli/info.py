@@ -30,11 +30,19 @@ def command(
     console.print(f"[bold]{spec.name}[/], family {spec.family}, {opened.folder}")
     console.print(f"from {spec.source.file} ({spec.source.format}), licence {spec.source.licence}")
     console.print(", ".join(f"{key} {value}" for key, value in spec.properties.items()))
-    table = Table("graph", "inputs", "outputs", box=None)
+    table = Table("graph", "inputs", "outputs", "sha256", "other forms", box=None)
     for name, graph in spec.graphs.items():
         sides = (
             "\n".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in tensors)
             for tensors in (graph.inputs, graph.outputs)
         )
-        table.add_row(name, *(side.replace("[", r"\[").replace("'", "") for side in sides))
+        table.add_row(
+            name,
+            *(side.replace("[", r"\[").replace("'", "") for side in sides),
+            spec.files[graph.file].sha256[:12],
+            "\n".join(
+                f"{precision}, off by {max(form.errors.values()):.1e} of range"
+                for precision, form in graph.forms.items()
+            ),
+        )
     console.print(table)

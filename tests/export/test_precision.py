@@ -1,0 +1,141 @@
+"""float16 forms: how near they are, what stays in float32, and that nothing overflows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import ModelProto, TensorProto
+from tests.export.rtx import assert_builds
+from tests.export.tiny import CONFIG, tiny
+from torch import Tensor, nn
+
+from mien_engines import Bundle
+from mien_engines.spec import Source
+from mien_export.families.stylegan2_graphs import stylegan2_graphs
+from mien_export.nets.adain import adain
+from mien_export.precision import in_half
+from mien_export.to_bundle import write_bundle
+from mien_export.to_onnx import onnx_from_module
+
+
+class Drawing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.synthesis = tiny()[0].synthesis
+
+    def forward(self, ws: Tensor) -> Tensor:
+        image: Tensor = self.synthesis(ws)
+        return image
+
+
+class Normed(nn.Module):
+    """A convolution, an adaptive normalisation, a mean of squares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
+
+    def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        y = adain(self.conv(x), style, style)
+        return y, (x * x).mean((1, 2, 3))
+
+
+def run(model: ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found: list[np.ndarray] = session.run(None, feeds)
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawing() -> ModelProto:
+    ws = torch.randn(2, CONFIG.num_ws, CONFIG.w_dim)
+    return onnx_from_module(Drawing(), [ws], ["ws"], ["image"])
+
+
+@pytest.mark.parametrize("scale", [1, 100, 10_000])
+def test_a_synthesis_stays_near_and_finite_however_large_its_styles(
+    drawing: ModelProto, rng: np.random.Generator, scale: float
+) -> None:
+    ws = scale * rng.standard_normal((3, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    # toRGB has no demodulation: its styles scale the picture, which no float16 can hold at 10000.
+    expected, found = (run(model, ws=ws)[0] for model in (drawing, in_half(drawing)))
+    assert np.isfinite(found).all() == (np.abs(expected).max() < 65_000)
+    if np.isfinite(found).all():
+        assert np.abs(found - expected).max() / np.ptp(expected) < 5e-3
+
+
+def test_kernels_meet_maps_in_half_and_styles_in_full(drawing: ModelProto) -> None:
+    narrow = in_half(drawing)
+    onnx.checker.check_model(narrow, full_check=True)
+    types = {
+        v.name: v.type.tensor_type.elem_type
+        for v in onnx.shape_inference.infer_shapes(narrow).graph.value_info
+    } | {t.name: t.data_type for t in narrow.graph.initializer}
+    for node in narrow.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            assert {types[name] for name in node.input} == {TensorProto.FLOAT16}
+        if node.op_type in ("Gemm", "MatMul", "Sqrt"):
+            assert TensorProto.FLOAT16 not in {types.get(name) for name in node.input}
+
+
+def test_statistics_and_sums_of_squares_stay_in_full(rng: np.random.Generator) -> None:
+    x, style = torch.randn(2, 3, 8, 6), torch.randn(2, 4)
+    model = onnx_from_module(Normed(), [x, style], ["x", "style"], ["y", "energy"])
+    feeds = {
+        "x": (300 * rng.standard_normal((3, 3, 8, 6))).astype(np.float32),  # squares beyond 65504
+        "style": rng.standard_normal((3, 4)).astype(np.float32),
+    }
+    expected, found = run(model, **feeds), run(in_half(model), **feeds)
+    np.testing.assert_allclose(found[0], expected[0], atol=0.02)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("forms") / "tiny"
+    write_bundle(
+        folder,
+        stylegan2_graphs(*tiny()),
+        name="tiny",
+        family="stylegan2",
+        source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
+        properties={},
+        constants={},
+        half=True,
+        fp16=True,
+    )
+    return Bundle.open(folder)
+
+
+def test_a_bundle_says_how_near_its_forms_are(bundle: Bundle) -> None:
+    for name, graph in bundle.spec.graphs.items():
+        assert (set(graph.forms) == {"fp16"}) == (not graph.state), name
+        for form in graph.forms.values():
+            assert set(form.errors) == {tensor.name for tensor in graph.outputs}
+            assert max(form.errors.values()) < 0.02
+    assert max(bundle.graph("render").forms["fp16"].errors.values()) > 0
+
+
+def test_both_forms_share_the_stored_halves(bundle: Bundle) -> None:
+    one, two = (
+        {(e.key, e.value) for t in _stored(bundle.folder / f) for e in t.external_data}
+        for f in ("synthesis.onnx", "synthesis.fp16.onnx")
+    )
+    kernels = {place for place in one & two if place[0] == "offset"}
+    assert len(kernels) > 10
+
+
+def _stored(path: Path) -> list[TensorProto]:
+    model = onnx.load(path, load_external_data=False)
+    return [t for t in model.graph.initializer if t.external_data]
+
+
+@pytest.mark.parametrize("graph", ["mapping", "synthesis", "render", "mix", "project_target"])
+def test_tensorrt_builds_the_form(bundle: Bundle, graph: str) -> None:
+    assert_builds(bundle.folder / f"{graph}.fp16.onnx")
