@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -13,22 +14,29 @@ from mien_engines.errors import MissingDependency
 from mien_export.families import FAMILIES
 
 NEEDED = ("torch", "onnx", "onnxscript")
+HELP_WIDTH = 76  # characters: a help page has 80, and an indent
+EXAMPLES = """\
+  mien export stylegan2 ffhq.pkl -o ffhq --vgg vgg16.pth --lpips vgg.pth
+  mien export arcface iresnet50.pth -o arcface
+  mien export generic candy.onnx -o candy --range 255"""
 
 
 def command(
-    family: Annotated[str, typer.Argument(help=f"Which network: {', '.join(FAMILIES)}.")],
+    family: Annotated[str, typer.Argument(help="Which network: a family of the list above.")],
     checkpoint: Annotated[Path, typer.Argument(help="The trained network, a file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new bundle.")],
     vgg: Annotated[
-        Path | None, typer.Option(help="torchvision's vgg16 state dict, for LPIPS.")
+        Path | None, typer.Option(help="stylegan2: torchvision's vgg16 state dict, for LPIPS.")
     ] = None,
-    lpips: Annotated[Path | None, typer.Option(help="LPIPS heads for VGG, version 0.1.")] = None,
+    lpips: Annotated[
+        Path | None, typer.Option(help="stylegan2, vgg: LPIPS heads for VGG, version 0.1.")
+    ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="Encoder into this generator's W+ (safetensors).")
+        Path | None, typer.Option(help="stylegan2: encoder into its W+ (safetensors).")
     ] = None,
     value_range: Annotated[
         str | None,
-        typer.Option("--range", help="Values of a generic network's images: 255, 1 or sym."),
+        typer.Option("--range", help="generic: values of its images, 255, 1 or sym."),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16.")] = False,
     fp16: Annotated[
@@ -38,10 +46,7 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turn a trained checkpoint into a bundle of ONNX graphs.
-
-    Example: mien export stylegan2 ffhq.pkl -o ffhq --vgg vgg16.pth --lpips vgg.pth
-    """
+    """Turn a trained checkpoint into a bundle of ONNX graphs."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependency(
@@ -58,6 +63,33 @@ def command(
             licence=licence, half=half, fp16=fp16, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     report(output, notes, as_json=as_json)
+
+
+def families() -> str:
+    """Return FAMILIES in two columns, the second folded."""
+    width = max(map(len, FAMILIES))
+    return "\n".join(
+        textwrap.fill(
+            reads,
+            HELP_WIDTH,
+            initial_indent=f"  {name:{width}}  ",
+            subsequent_indent=" " * (width + 4),
+            break_on_hyphens=False,
+        )
+        for name, reads in FAMILIES.items()
+    )
+
+
+# Typer prints the docstring; \b keeps the lines of a paragraph as they are.
+command.__doc__ = f"""{command.__doc__}
+
+\b
+Families, and the checkpoints they read:
+{families()}
+
+\b
+Examples:
+{EXAMPLES}"""
 
 
 def report(folder: Path, notes: tuple[str, ...], *, as_json: bool) -> None:

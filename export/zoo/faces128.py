@@ -2,11 +2,11 @@
 
     python -m zoo.faces128 --data DATA --out RUN --minutes 90 [--start start.pt]
 
-Reconstruction (L1 and VGG features) through the encoder, and in turn faces without a target: mixes
-of two faces' codes and random codes, which an adversary judges. Stop it at will: it goes on from
-RUN/state.pt. Deviations from StyleGAN2: a discriminator on frozen features, random codes drawn from
-a Gaussian fitted to the encoder's (zoo.refit trains the mapping network afterwards), no path-length
-term, no noise; convolutions in bfloat16.
+Reconstruction (L1 and VGG features) through the encoder, and in turn mixes of two faces' codes,
+whose colours and structure are known. A weak adversary judges both. Stop it at will: it goes on
+from RUN/state.pt. Deviations from StyleGAN2: a discriminator on frozen features, which never sees
+random codes (it drove them to caricatures; zoo.refit trains the mapping network afterwards), no
+path-length term, no noise; convolutions in bfloat16.
 """
 
 from __future__ import annotations
@@ -44,15 +44,11 @@ PUBLISHED = Path(__file__).parent / "faces128"
 ENCODER_FILE = Path(__file__).parents[1] / "mien_export/weights/faces128-encoder.safetensors"
 
 BATCH = 16
-RATE = 6e-4
-ADVERSARIAL = 0.1  # weight of the adversary beside the reconstruction
-UNPAIRED = 0.7  # its weight on faces that have no target
-INVERSION = 0.1  # of the encoder's error on faces whose code is known
-MIXED = 10  # mixes in a batch without targets; the others are random codes
-COLOUR, STRUCTURE = 1.0, 0.3  # weights of what is known of a mix
-COARSE, FINE = 2, 9  # the layers whose face gives structure, and colours
+RATE = 4e-4
+ADVERSARIAL, MIXED = 0.05, 0.1  # weights of the adversary on reconstructions and on mixes
 OFFSETS, SPREAD = 0.5, 1e-3  # penalties: offsets from the shared w, size of w
-BANK, REFIT_EVERY = 4096, 100  # codes behind the Gaussian; steps between its fits
+COLOUR, STRUCTURE = 2.0, 0.5  # weights of what is known of a mix
+COARSE, FINE = 2, 9  # the layers whose face gives structure, and colours
 
 
 class Networks(nn.Module):
@@ -94,7 +90,7 @@ class Faces128(Training):
         return net
 
     def _prepare(self, seed: int = 0) -> None:
-        self.batches, self.codes = Batches(self.faces, BATCH, seed=seed), Codes()
+        self.batches = Batches(self.faces, BATCH, seed=seed)
         self.averages = Averages(self.net)
         groups = [
             {"params": list(self.net.generator.synthesis.parameters()), "scale": RATE},
@@ -109,12 +105,10 @@ class Faces128(Training):
         for group in self.optimiser.param_groups:
             group["lr"] = group["scale"] * decay * min(1.0, (step + 1) / 100)
         real = next(self.batches)
-        if step % 2 == 0 or len(self.codes.bank) < BANK // 4:
+        if step % 2 == 0:
             name, (loss, fake), weight = "reconstruction", self._reconstruction(real), ADVERSARIAL
         else:
-            name, (loss, fake), weight = "mixes", self._unpaired(real), UNPAIRED
-        if step % REFIT_EVERY == 0:
-            self.codes.refit()
+            name, (loss, fake), weight = "mixes", self._mixes(real), MIXED
         self.optimiser.zero_grad()
         (loss + weight * self.adversary.loss(fake, step)).backward()
         nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 5.0)
@@ -128,37 +122,28 @@ class Faces128(Training):
         with torch.autocast("cpu", torch.bfloat16):
             w, offsets = self.net.encoder.codes(_laid_out(real))
         w, offsets = w.float(), offsets.float()
-        self.codes.add(w)
         fake = self.net.generator.synthesis(w.unsqueeze(1) + offsets, dtype=torch.bfloat16)
         with torch.no_grad():
             wanted = self.features(real)
         loss = 2 * F.l1_loss(fake, real) + 0.5 * feature_distance(self.features(fake), wanted)
         return loss + OFFSETS * offsets.square().mean() + SPREAD * w.square().mean(), fake
 
-    def _unpaired(self, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Faces without a target: mixes of two faces' codes, and random codes.
+    def _mixes(self, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes of two faces' codes, which have no target, but are what the product draws.
 
-        It is what the product does with codes, so the adversary sees it in training. Two things
-        are known of a mix: the face that gives the fine layers gives the colours, and the face that
-        gives the coarse ones gives the structure. The encoder must find the random codes again:
-        that keeps their faces different from each other. Returns the loss, and the faces.
+        Two things are known of a mix: the face that gives the fine layers gives the colours, and
+        the face that gives the coarse ones gives the structure. Returns the loss, and the mixes.
         """
-        own = real[:MIXED]
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            ws = self.net.encoder(_laid_out(own)).float()
+            ws = self.net.encoder(_laid_out(real)).float()
         low, high = sorted(torch.randint(0, CONFIG.num_ws + 1, (2,)).tolist())
         layers = torch.arange(CONFIG.num_ws)[None, :, None]
         mixed = torch.where((layers >= low) & (layers < high), ws.roll(1, 0), ws)
-        random = self.codes.sample(BATCH - MIXED)
-        codes = torch.cat([mixed, random[:, None].expand(-1, CONFIG.num_ws, -1)])
-        fake = self.net.generator.synthesis(codes, dtype=torch.bfloat16)
-        with torch.autocast("cpu", torch.bfloat16):
-            found, _ = self.net.encoder.codes(_laid_out(fake[MIXED:]))
-        error = (found.float() - random).square().mean() / self.codes.factor.square().sum(1).mean()
-        coarse, fine = (own.roll(1, 0) if low <= i < high else own for i in (COARSE, FINE))
-        colour = F.l1_loss(_colours(fake[:MIXED]), _colours(fine))
-        structure = F.l1_loss(_structure(fake[:MIXED]), _structure(coarse))
-        return INVERSION * error + COLOUR * colour + STRUCTURE * structure, fake
+        fake = self.net.generator.synthesis(mixed, dtype=torch.bfloat16)
+        coarse, fine = (real.roll(1, 0) if low <= i < high else real for i in (COARSE, FINE))
+        colour = F.l1_loss(_colours(fake), _colours(fine))
+        structure = F.l1_loss(_structure(fake), _structure(coarse))
+        return COLOUR * colour + STRUCTURE * structure, fake
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:
@@ -176,7 +161,6 @@ class Faces128(Training):
             "averages": self.averages.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "adversary": self.adversary.state(),
-            "bank": self.codes.bank,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -186,8 +170,6 @@ class Faces128(Training):
         self.averages.net.load_state_dict(state["averages"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.adversary.restore(state["adversary"])
-        self.codes.bank = state["bank"]
-        self.codes.refit()
 
 
 def _colours(images: Tensor) -> Tensor:
@@ -227,25 +209,6 @@ def _fill_published(net: Networks) -> None:
     encoder = read_safetensors(ENCODER_FILE)
     net.encoder.load_state_dict({k: torch.from_numpy(v) for k, v in encoder.items()})
     fold_offsets(net.generator, net.encoder)
-
-
-class Codes:
-    """The latest codes of faces, and the Gaussian fitted to them."""
-
-    def __init__(self) -> None:
-        self.bank = torch.zeros(0, CONFIG.w_dim)
-        self.mean, self.factor = torch.zeros(CONFIG.w_dim), torch.eye(CONFIG.w_dim)
-
-    def add(self, w: Tensor) -> None:
-        self.bank = torch.cat([self.bank, w.detach()])[-BANK:]
-
-    def refit(self) -> None:
-        self.mean = self.bank.mean(0)
-        values, axes = torch.linalg.eigh(torch.cov(self.bank.t()))
-        self.factor = axes * values.clamp_min(0).sqrt()
-
-    def sample(self, count: int) -> Tensor:  # [count, w_dim]
-        return self.mean + torch.randn(count, CONFIG.w_dim) @ self.factor.t()
 
 
 @torch.no_grad()

@@ -115,7 +115,8 @@ def _loop(training: Training, record: Record, folder: Path, minutes: float) -> N
             if record.step % training.save_every == 0:
                 figures = dict(training.measure())
                 record.log.append({"step": float(record.step), **figures})
-                console.print(f"{record.minutes:6.1f} min, {text}; held out: {_listed(figures)}")
+                line = f"{record.minutes:6.1f} min, {text}; held out: {_listed(figures)}"
+                console.print(line, soft_wrap=True)
                 save(folder, record, training.state())
 
 

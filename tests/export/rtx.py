@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import onnx
 import pytest
+
+from mien_export.precision import in_half
 
 
 def assert_builds(path: Path, largest_batch: int = 4, side: int = 1) -> None:
-    """Parse the ONNX file and build an engine for batches of 1 to largest_batch, or skip.
+    """Parse the graph and build an engine for batches of 1 to largest_batch, or skip.
 
     side: px of the sides that are open, which may be as many times larger as the batch.
     """
     pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
+    _build(path, largest_batch, side)
+
+
+def assert_builds_in_half(path: Path, largest_batch: int = 4, side: int = 1) -> None:
+    """Do so with the graph's float16 form."""
+    pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        narrow = Path(folder) / "half.onnx"
+        onnx.save(in_half(onnx.load(path)), narrow)
+        _build(narrow, largest_batch, side)
+
+
+def _build(path: Path, largest_batch: int, side: int) -> None:
     import tensorrt_rtx_bindings as trt
 
     logger = trt.Logger(trt.Logger.ERROR)
@@ -38,3 +55,9 @@ def assert_builds(path: Path, largest_batch: int = 4, side: int = 1) -> None:
     plan = builder.build_serialized_network(network, config)
     assert plan is not None
     assert plan.nbytes > 0
+
+
+BOTH = pytest.mark.parametrize(
+    "assert_it_builds", [assert_builds, assert_builds_in_half], ids=["fp32", "fp16"]
+)
+"""For tests of graphs without state, which come in both precisions."""

@@ -6,7 +6,7 @@ A new family is a module here, its network in `nets/`, and a line in FAMILIES.
 from __future__ import annotations
 
 FAMILIES = {
-    "stylegan2": "NVlabs .pkl (stylegan2-ada-pytorch, stylegan3), rosinality .pt",
+    "stylegan2": "NVlabs .pkl of a StyleGAN2 (stylegan2-ada-pytorch, stylegan3), rosinality .pt",
     "stylegan1": "IVRL's or lernapparat's .pth, a state dict",
     "starganv2": "clovaai's nets_ema.ckpt; wing.ckpt for FAN alone",
     "vaegan": "this project's own, .pt, .safetensors or Keras .h5 (zoo.vaegan)",
