@@ -3,13 +3,14 @@
 # make check   style, types, layers
 # make bench   the projection step side by side; import time and memory
 # make zoo     the bundle that comes with mien, made anew from the zoo's checkpoints
+# make zoo-smoke   every script of the zoo, for a minute, with an interruption
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv-run
 DEV := .venv-dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast check fix bench zoo clean
+.PHONY: demo test test-fast check fix bench zoo zoo-smoke clean
 
 demo: $(RUN)/.ready
 	$(RUN)/bin/mien demo
@@ -36,6 +37,9 @@ bench: $(DEV)/.ready
 
 zoo: $(DEV)/.ready
 	$(DEV)/bin/python export/zoo/ship.py
+
+zoo-smoke: $(DEV)/.ready
+	$(DEV)/bin/python -m pytest tests/export/test_zoo.py
 
 $(RUN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(RUN)
