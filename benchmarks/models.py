@@ -63,8 +63,7 @@ def step_of(generator: Generator, perceptual: Perceptual) -> ProjectionStep:
 def zoo_step(checkpoint: Path) -> ProjectionStep:
     """The step of a checkpoint exported with the face encoder's features, as the zoo's is."""
     generator = generator_from_checkpoint(read_stylegan2(checkpoint))
-    tensors = {name: torch.from_numpy(x) for name, x in read_safetensors(OWN_FEATURES).items()}
-    encoder = encoder_from_tensors(tensors).eval().requires_grad_(False)
+    encoder = encoder_from_tensors(read_safetensors(OWN_FEATURES))
     features = Resized(encoder.features, generator.config.resolution, encoder.config.resolution)
     return step_of(generator, Perceptual(features))
 

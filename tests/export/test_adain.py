@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
 import torch
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from torch import Tensor, nn
 
 import mien_engines
@@ -99,5 +101,6 @@ def test_it_leaves_torch_as_one_node_with_a_body(bundle: Bundle) -> None:
     assert all(node.domain == "" for node in function.node)
 
 
-def test_tensorrt_builds_the_body(bundle: Bundle) -> None:
-    assert_builds(bundle.graph_path("adain"))
+@BOTH
+def test_tensorrt_builds_the_body(bundle: Bundle, assert_it_builds: Callable[..., None]) -> None:
+    assert_it_builds(bundle.graph_path("adain"))

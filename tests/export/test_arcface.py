@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from tests.golden import load_golden, seeded
 from tests.golden.foreign import golden_tensors
 from torch import Tensor, nn
@@ -27,8 +27,8 @@ from mien_export.checkpoints.arcface import ArcfaceCheckpoint, Network, read_arc
 from mien_export.content import Extras
 from mien_export.export import export
 from mien_export.families.arcface import Net, framing, name, network
-from mien_export.nets.arcface import IResNet, IResNetConfig
 from mien_export.nets.ir_se import IrSe, TrunkConfig
+from mien_export.nets.iresnet import IResNet, IResNetConfig
 from mien_export.nets.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
 from mien_export.nets.pictures import from_uint8
 from mien_export.nets.recogniser import Recogniser
@@ -263,9 +263,12 @@ def tell(kind: str) -> Network:
     return "iresnet" if kind == "iresnet" else "mobilefacenet" if kind == "mobilefacenet" else "ir"
 
 
+@BOTH
 @pytest.mark.parametrize("graph", ["embed", "embed_image"])
-def test_tensorrt_parses_and_builds_without_a_gpu(bundle: Bundle, graph: str) -> None:
-    assert_builds(bundle.graph_path(graph))
+def test_tensorrt_parses_and_builds_without_a_gpu(
+    bundle: Bundle, graph: str, assert_it_builds: Callable[..., None]
+) -> None:
+    assert_it_builds(bundle.graph_path(graph))
 
 
 def test_openvino_agrees(bundle: Bundle, kind: str, rng: np.random.Generator) -> None:
@@ -428,6 +431,7 @@ def test_what_is_not_such_a_network_is_refused_by_name(tmp_path: Path, case: str
     with pytest.raises(ArchMismatch, match=text) as caught:
         export("arcface", path, tmp_path / "bundle")
     assert "\n" not in str(caught.value)
+    assert path.name in str(caught.value)
     assert not (tmp_path / "bundle").exists()
 
 

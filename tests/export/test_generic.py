@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH, assert_builds
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -121,7 +121,10 @@ def test_a_wrapped_network_gives_what_it_gives_by_itself(
             np.testing.assert_allclose(found["energy"], energy, rtol=1e-3)
 
 
-def test_openvino_agrees_and_tensorrt_builds(tmp_path: Path) -> None:
+@BOTH
+def test_openvino_agrees_and_tensorrt_builds(
+    tmp_path: Path, assert_it_builds: Callable[..., None]
+) -> None:
     path = saved(network(times=2), tmp_path)
     export("generic", path, tmp_path / "b", Extras(value_range="1"))
     try:
@@ -132,7 +135,7 @@ def test_openvino_agrees_and_tensorrt_builds(tmp_path: Path) -> None:
         found = engine.run("stylize", picture=pictures(2, 24, 17))["picture_next"]
     assert found.shape == (2, 48, 34, 3)
     close(found, by_itself(path, pictures(2, 24, 17), ENDS["1"]))
-    assert_builds(tmp_path / "b" / "stylize.onnx", side=32)
+    assert_it_builds(tmp_path / "b" / "stylize.onnx", side=32)
 
 
 def test_sizes_that_the_file_fixes_stay_fixed(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from torch import Tensor
 
 import mien_engines
@@ -18,6 +19,7 @@ from mien_engines import Bundle
 from mien_engines.errors import ArchMismatch, InputError
 from mien_export.content import Extras
 from mien_export.export import export
+from mien_export.nets.encoder import encoder_from_tensors
 from mien_export.nets.lookalike import Lookalike, LookalikeConfig
 from mien_export.nets.vaegan import VaeGan, VaeGanConfig
 
@@ -164,6 +166,7 @@ def test_sizes_come_from_the_file(bundles: dict[str, Bundle]) -> None:
     assert found == {"resolution": 32, "identity": 7, "control": 3}
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("family", "graph"),
     [
@@ -171,8 +174,10 @@ def test_sizes_come_from_the_file(bundles: dict[str, Bundle]) -> None:
         *(("lookalike", g) for g in ("encode", "generate")),
     ],
 )
-def test_tensorrt_builds(bundles: dict[str, Bundle], family: str, graph: str) -> None:
-    assert_builds(bundles[family].graph_path(graph))
+def test_tensorrt_builds(
+    bundles: dict[str, Bundle], family: str, graph: str, assert_it_builds: Callable[..., None]
+) -> None:
+    assert_it_builds(bundles[family].graph_path(graph))
 
 
 @pytest.mark.parametrize("family", ["vaegan", "lookalike"])
@@ -181,13 +186,30 @@ def test_another_network_is_refused_by_name(
 ) -> None:
     other = {"vaegan": "lookalike", "lookalike": "vaegan"}[family]
     torch.save(states[other], tmp_path / "other.pt")
-    with pytest.raises(ArchMismatch, match=r"other\.pt is not a"):
+    with pytest.raises(ArchMismatch, match=r"other\.pt: .* has no .*, which a"):
         export(family, tmp_path / "other.pt", tmp_path / "bundle")
     damaged = {k: v for k, v in states[family].items() if "last" not in k}
     torch.save(damaged, tmp_path / "damaged.pt")
     with pytest.raises(ArchMismatch, match="lacks 2 of"):
         export(family, tmp_path / "damaged.pt", tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("family", ["vaegan", "lookalike"])
+def test_files_may_count_the_batches_of_training(
+    states: dict[str, dict[str, Tensor]], tmp_path: Path, family: str
+) -> None:
+    norms = [name.removesuffix("running_var") for name in states[family] if "running_var" in name]
+    counts = {f"{norm}num_batches_tracked": torch.tensor(7) for norm in norms}
+    assert counts
+    save_file(states[family] | counts, tmp_path / "x.safetensors")
+    content = importlib.import_module(f"mien_export.families.{family}").content
+    assert content(tmp_path / "x.safetensors", Extras()).format == "safetensors"
+
+
+def test_another_encoder_is_refused_by_name() -> None:
+    with pytest.raises(ArchMismatch, match=r"no stages\.0\..* which an encoder"):
+        encoder_from_tensors({"a": np.zeros(3, np.float32)})
 
 
 def test_a_family_that_does_not_exist_is_guessed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from tests.golden import seeded
 from torch import Tensor
 
@@ -190,8 +190,11 @@ def test_the_two_read_the_same_tensors_differently(rng: np.random.Generator) -> 
     assert np.abs(psp[:, 1:] - e4e[:, 1:]).max() > 0.1
 
 
-def test_tensorrt_parses_and_builds_without_a_gpu(bundle: Bundle) -> None:
-    assert_builds(bundle.graph_path("invert"))
+@BOTH
+def test_tensorrt_parses_and_builds_without_a_gpu(
+    bundle: Bundle, assert_it_builds: Callable[..., None]
+) -> None:
+    assert_it_builds(bundle.graph_path("invert"))
 
 
 @pytest.mark.parametrize("shape", [(24,), (1, 24)])
@@ -240,6 +243,10 @@ REFUSALS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "another encoder": (
         options({"encoder_type": "BackboneEncoderUsingLastLayerIntoW"}), "of type BackboneEncoder",
     ),
+    "codes that start from nothing": (
+        options({"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": False}),
+        "start_from_latent_avg is False",
+    ),
     "no mean": (lambda c: {k: c[k] for k in c if k != "latent_avg"}, "has no latent_avg"),
     "a mean of other layers": (
         lambda c: c | {"latent_avg": torch.zeros(18, 24)}, r"latent_avg has shape \(18, 24\)",
@@ -265,6 +272,7 @@ def test_what_is_not_such_a_file_is_refused_by_name(tmp_path: Path, case: str) -
     with pytest.raises(ArchMismatch, match=text) as caught:
         export("encoder", path, tmp_path / "bundle")
     assert "\n" not in str(caught.value)
+    assert path.name in str(caught.value)
     assert not (tmp_path / "bundle").exists()
 
 

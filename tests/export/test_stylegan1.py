@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from tests.golden import load_golden, seeded
 from tests.golden.foreign import golden_tensors
 
@@ -21,7 +21,8 @@ from mien_export.checkpoints import read_stylegan1, read_stylegan2
 from mien_export.content import Extras
 from mien_export.export import export
 from mien_export.families.stylegan1 import generator_from_checkpoint
-from mien_export.nets.stylegan1 import Generator, UpConvolution, generator_from_tensors
+from mien_export.nets.stylegan1 import Generator, generator_from_tensors
+from mien_export.nets.stylegan1_synthesis import UpConvolution
 
 F32 = NDArray[np.float32]
 Tensors = dict[str, torch.Tensor]
@@ -228,9 +229,12 @@ def test_the_bundle_says_what_run_time_must_know(bundle: Bundle) -> None:
     assert bundle.spec.source.format == "ivrl-pth"
 
 
+@BOTH
 @pytest.mark.parametrize("graph", sorted(GRAPHS))
-def test_tensorrt_parses_and_builds_without_a_gpu(bundle: Bundle, graph: str) -> None:
-    assert_builds(bundle.graph_path(graph), largest_batch=3)
+def test_tensorrt_parses_and_builds_without_a_gpu(
+    bundle: Bundle, graph: str, assert_it_builds: Callable[..., None]
+) -> None:
+    assert_it_builds(bundle.graph_path(graph), largest_batch=3)
 
 
 def without_a_bias(tensors: Tensors) -> None:
@@ -283,6 +287,7 @@ def test_other_networks_leave_one_error_and_no_bundle(
     with pytest.raises(ArchMismatch, match=text) as caught:
         export("stylegan1", path, tmp_path / "bundle")
     assert "\n" not in str(caught.value)
+    assert path.name in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

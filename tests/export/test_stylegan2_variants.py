@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.export.rtx import assert_builds
+from tests.export.rtx import BOTH
 from tests.export.stylegan2_formulas import LAYERS, Formulas, Tensors, W, Z, nvlabs_tensors
 from tests.export.tiny import TinyFeatures
 from tests.golden.foreign import write_nvlabs_pkl
@@ -171,19 +171,21 @@ def test_the_step_follows_the_gradient_of_autograd(
     close(torch.from_numpy(outputs["m_next"] / 0.1), gradient.double())
 
 
+@BOTH
 @pytest.mark.parametrize("graph", RENDERING)
 def test_tensorrt_parses_and_builds_without_a_gpu(
-    rendering: tuple[Bundle, Generator], graph: str
+    rendering: tuple[Bundle, Generator], graph: str, assert_it_builds: Callable[..., None]
 ) -> None:
-    assert_builds(rendering[0].graph_path(graph), largest_batch=3)
+    assert_it_builds(rendering[0].graph_path(graph), largest_batch=3)
 
 
 @pytest.mark.slow
+@BOTH
 @pytest.mark.parametrize("graph", PROJECTION)
 def test_tensorrt_parses_and_builds_the_step(
-    projection: tuple[Bundle, Generator], graph: str
+    projection: tuple[Bundle, Generator], graph: str, assert_it_builds: Callable[..., None]
 ) -> None:
-    assert_builds(projection[0].graph_path(graph), largest_batch=3)
+    assert_it_builds(projection[0].graph_path(graph), largest_batch=3)
 
 
 def no_shortcut(tensors: Tensors) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from mien_engines.errors import ArchMismatch
 from mien_export.checkpoints.faults import listed
 from mien_export.checkpoints.state_dict import read_weights
-from mien_export.checkpoints.tensors import F32
+from mien_export.checkpoints.tensors import F32, without_counters
 
 Network = Literal["iresnet", "ir", "mobilefacenet"]
 
@@ -19,7 +19,6 @@ TELLS: dict[str, Network] = {
     "body.0.res_layer.1.weight": "ir",
     "dw_conv.depthwise.weight": "mobilefacenet",
 }
-COUNTER = "num_batches_tracked"  # of a BatchNorm's training; nothing depends on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ def read_arcface(path: Path) -> ArcfaceCheckpoint:
     Raises InputError, ModelError; ArchMismatch where it is none of the three.
     """
     read = read_weights(path)
-    tensors = {name: x for name, x in read.tensors.items() if not name.endswith(COUNTER)}
+    tensors = without_counters(read.tensors)
     if any(name.startswith("encoder.") for name in tensors):
         raise ArchMismatch(
             f"{path.name} holds a pSp or e4e encoder, expected a recognition network",

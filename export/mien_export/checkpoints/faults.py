@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mien_engines.errors import CorruptFile, LimitExceeded, MienError
+from mien_engines.errors import CorruptFile, LimitExceeded, MienError, ModelError
 
 LONGEST = 80  # characters of a foreign text that an error repeats
 LISTED = 5  # names that an error lists
@@ -15,9 +15,10 @@ LISTED = 5  # names that an error lists
 
 @contextmanager
 def typed_errors(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes of its reader into an error of mien's tree."""
+    """Turn whatever a damaged file makes of its reader into an error of mien's tree, naming it."""
     try:
-        yield
+        with naming(path):
+            yield
     except MienError:
         raise
     except (MemoryError, RecursionError) as error:
@@ -29,6 +30,17 @@ def typed_errors(path: Path) -> Iterator[None]:
             f"{path.name} is damaged: {type(error).__name__}, {shown(str(error))}",
             hint="Copy or download it again",
         ) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of a ModelError that does not say it."""
+    try:
+        yield
+    except ModelError as error:
+        if path.name in error.message:
+            raise
+        raise type(error)(f"{path.name}: {error.message}", hint=error.hint) from error
 
 
 def shown(value: Any) -> str:

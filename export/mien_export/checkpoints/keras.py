@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mien_engines.errors import ArchMismatch, LimitExceeded, UnsafeFile
 from mien_export.checkpoints.faults import shown, typed_errors
 from mien_export.checkpoints.identify import read_bytes
 from mien_export.checkpoints.state_dict import Weights, read_weights
-from mien_export.checkpoints.tensors import F32, finite
+from mien_export.checkpoints.tensors import F32, finite, without_counters
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS, MAX_DEPTH = 10_000, 8
@@ -36,7 +37,7 @@ VARIABLES = {
 
 
 def read_own_weights(path: Path, after_maps: tuple[str, ...], to_maps: tuple[str, ...]) -> Weights:
-    """Read a state dict, or Keras' weights of the same layers.
+    """Read a state dict without counters, or Keras' weights of the same layers.
 
     after_maps: linear layers that read flattened maps; to_maps: those whose output becomes maps.
     Keras flattens [H, W, C], PyTorch [C, H, W]: their weights are put in order.
@@ -45,7 +46,8 @@ def read_own_weights(path: Path, after_maps: tuple[str, ...], to_maps: tuple[str
     with typed_errors(path):
         data = read_bytes(path)
         if not data.startswith(SIGNATURE):
-            return read_weights(path)
+            read = read_weights(path)
+            return replace(read, tensors=without_counters(read.tensors))
         tensors = {}
         for name, value in _variables(data):
             variable = name.rpartition(".")[2]

@@ -12,14 +12,19 @@ from mien_engines.errors import ArchMismatch
 from mien_export.checkpoints.archive import read_torch
 from mien_export.checkpoints.faults import listed, shown, sized, typed_errors
 from mien_export.checkpoints.identify import File, read_file
-from mien_export.checkpoints.tensors import F32, TensorView, arrays, tensor_views
+from mien_export.checkpoints.tensors import (
+    F32,
+    TensorView,
+    arrays,
+    tensor_views,
+    without_counters,
+)
 
 Network = Literal["psp", "e4e"]
 
 # `opts.encoder_type` -> what computes the codes. Nothing else in a file tells one from the other.
 ENCODERS: dict[str, Network] = {"GradualStyleEncoder": "psp", "Encoder4Editing": "e4e"}
 PREFIX = "encoder."
-COUNTER = "num_batches_tracked"  # of a BatchNorm's training; nothing depends on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +82,12 @@ def _network(opts: Any, file: str) -> Network:
             f"{file} has an encoder of type {shown(kind)}, expected one of {', '.join(ENCODERS)}",
             hint="That variant is not served yet",
         )
+    if opts.get("start_from_latent_avg") is False:
+        raise ArchMismatch(
+            f"{file} has an encoder whose codes are whole: opts.start_from_latent_avg is False, "
+            "expected codes that start from latent_avg",
+            hint="That variant is not served yet",
+        )
     return ENCODERS[kind]
 
 
@@ -84,8 +95,8 @@ def _encoder(state: dict[str, Any], file: str) -> dict[str, TensorView]:
     views = tensor_views(state)
     found = {
         name.removeprefix(PREFIX): view
-        for name, view in views.items()
-        if name.startswith(PREFIX) and not name.endswith(COUNTER)
+        for name, view in without_counters(views).items()
+        if name.startswith(PREFIX)
     }
     if not found:
         raise ArchMismatch(

@@ -11,12 +11,17 @@ from mien_engines.errors import ArchMismatch
 from mien_export.checkpoints.archive import read_torch
 from mien_export.checkpoints.faults import listed, shown, typed_errors
 from mien_export.checkpoints.identify import read_file
-from mien_export.checkpoints.tensors import F32, TensorView, arrays, tensor_views
+from mien_export.checkpoints.tensors import (
+    F32,
+    TensorView,
+    arrays,
+    tensor_views,
+    without_counters,
+)
 
 Format = Literal["clovaai-nets-ema", "clovaai-wing"]
 
 NETWORKS = ("generator", "mapping_network", "style_encoder")
-COUNTER = "num_batches_tracked"  # of a BatchNorm's training; nothing depends on it
 # Of FAN with a single hourglass. Published files hold those of further ones, which are not used.
 FAN_PARTS = {
     *("conv1", "bn1", "conv2", "conv3", "conv4"),
@@ -78,10 +83,5 @@ def read_starganv2(path: Path) -> StarganV2Checkpoint:
 
 
 def _fan(views: Mapping[str, TensorView]) -> dict[str, F32]:
-    return arrays(
-        {
-            name: view
-            for name, view in views.items()
-            if name.split(".")[0] in FAN_PARTS and not name.endswith(COUNTER)
-        }
-    )
+    own = {name: view for name, view in views.items() if name.split(".")[0] in FAN_PARTS}
+    return arrays(without_counters(own))

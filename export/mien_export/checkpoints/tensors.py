@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,11 @@ DTYPES = {
     "BoolStorage": "|b1",
 }
 MAX_DIMENSIONS, MAX_SIZE = 8, 2**31
+COUNTER = ".num_batches_tracked"  # of a BatchNorm's training; nothing computed depends on it
 MAX_ALIASES = 8  # views a storage's elements may be in; tied weights are in two
+
+
+Tensor = TypeVar("Tensor")
 
 
 def itemsize(dtype: str) -> int:
@@ -121,6 +125,11 @@ def tensor_views(content: Any) -> dict[str, TensorView]:
     """Return the tensors of a dict by name; what is no tensor is left out."""
     items = content.items() if isinstance(content, dict) else ()
     return {k: v for k, v in items if isinstance(k, str) and isinstance(v, TensorView)}
+
+
+def without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out how many batches each BatchNorm was trained on."""
+    return {name: value for name, value in tensors.items() if not name.endswith(COUNTER)}
 
 
 def arrays(views: dict[str, TensorView]) -> dict[str, F32]:

@@ -31,7 +31,7 @@ EXPECTED = "a VGG of torchvision, a normalised VGG-19, or one distilled to 16x"
 
 
 @dataclass(frozen=True, eq=False)
-class Vgg:
+class VggCheckpoint:
     """tensors: float32, under the names above. stages: how many convolutions each has.
 
     kind: torchvision pads with zeros and wants ImageNet's statistics; the other two mirror the
@@ -44,7 +44,7 @@ class Vgg:
     lifted: bool
 
 
-def read_vgg(path: Path) -> tuple[Vgg, str]:
+def read_vgg(path: Path) -> tuple[VggCheckpoint, str]:
     """Read an encoder, and return the file's SHA-256 with it.
 
     Raises InputError, and ModelError: ArchMismatch for batch normalisation, for a decoder, and
@@ -54,7 +54,7 @@ def read_vgg(path: Path) -> tuple[Vgg, str]:
     return vgg_from_tensors(read.tensors, path.name), read.sha256
 
 
-def vgg_from_tensors(tensors: Mapping[str, F32], file: str) -> Vgg:
+def vgg_from_tensors(tensors: Mapping[str, F32], file: str) -> VggCheckpoint:
     """Name the tensors of a state dict and check their shapes. Raises ArchMismatch."""
     if any(DISTILLED.fullmatch(name) for name in tensors):
         kind: Kind = "distilled"
@@ -70,7 +70,7 @@ def vgg_from_tensors(tensors: Mapping[str, F32], file: str) -> Vgg:
     stages = _stages(list(names.values()), file)
     lifted = "lift1" in names.values()
     _check_shapes(found, stages, kind, lifted, {new: old for old, new in names.items()}, file)
-    return Vgg(found, stages, kind, lifted)
+    return VggCheckpoint(found, stages, kind, lifted)
 
 
 def _distilled(tensors: Mapping[str, F32], file: str) -> dict[str, str]:

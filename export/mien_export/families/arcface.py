@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien_engines.errors import ArchMismatch
 from mien_engines.spec import Gate
 from mien_export.checkpoints.arcface import ArcfaceCheckpoint, read_arcface
-from mien_export.checkpoints.faults import shown
+from mien_export.checkpoints.faults import naming, shown
 from mien_export.content import Content, Extras
-from mien_export.graph import BATCH, Graph, floats, image_spec, picture_spec
-from mien_export.nets.arcface import IResNet, iresnet_from_tensors
+from mien_export.families.pictures import soft_pictures
+from mien_export.graph import Graph, floats, image_spec, picture_spec
 from mien_export.nets.ir_se import IrSe, ir_se_from_tensors
+from mien_export.nets.iresnet import IResNet, iresnet_from_tensors
 from mien_export.nets.mobilefacenet import MobileFaceNet, mobilefacenet_from_tensors
 from mien_export.nets.pictures import from_uint8
 from mien_export.nets.recogniser import Recogniser
-from mien_export.nets.separable import Separable, aligned_face, bicubic
+from mien_export.nets.separable import aligned_face, bicubic
 
 LARGEST = 1024  # px of a network's pictures
 IMAGE = 256  # px of `embed_image`: what pSp's identity loss, and most losses after it, compare
 
 Net = IResNet | IrSe | MobileFaceNet
+
+FORMATS = {
+    "iresnet": "insightface arcface_torch",
+    "ir": "TreB1eN InsightFace_Pytorch",
+    "mobilefacenet": "foamliu MobileFaceNet",
+}
 
 # What each network's authors call the ones whose layers they count otherwise.
 OTHER_NAMES = {"iresnet198": "iresnet200", "ir102": "ir152", "ir_se102": "ir_se152"}
@@ -49,20 +54,14 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     """Return the graphs of a recognition network. Raises ModelError, InputError."""
     extras.only(family="arcface")
     read = read_arcface(checkpoint)
-    net = network(read)
+    with naming(checkpoint):
+        net = network(read)
     return Content(
         graphs=arcface_graphs(net),
         format=FORMATS[read.network],
         sha256=read.sha256,
         properties={"size": net.size, "width": net.embedding, "network": name(net)},
     )
-
-
-FORMATS = {
-    "iresnet": "insightface arcface_torch",
-    "ir": "TreB1eN InsightFace_Pytorch",
-    "mobilefacenet": "foamliu MobileFaceNet",
-}
 
 
 def network(read: ArcfaceCheckpoint) -> Net:
@@ -90,15 +89,16 @@ def name(net: Net) -> str:
     return OTHER_NAMES.get(f"{kind}{net.depth}", f"{kind}{net.depth}")
 
 
-def framing(net: Net, size: int) -> Separable:
+def framing(net: Net, size: int) -> nn.Module:
     """Return how a loss on aligned faces of `size` px frames them for the network.
 
     insightface's serve losses that shrink the whole picture, TreB1eN's serve pSp's, which cuts the
     face out. foamliu's has no published loss; with the face cut out it tells strangers apart better
     (mean cosine 0.27 against 0.43 on synthetic people).
     """
-    frame = bicubic if isinstance(net, IResNet) else aligned_face
-    return frame(size, net.size)
+    if isinstance(net, IResNet):
+        return bicubic(size, net.size)
+    return aligned_face(size, net.size)
 
 
 def arcface_graphs(net: Net, size: int = IMAGE) -> list[Graph]:
@@ -107,7 +107,7 @@ def arcface_graphs(net: Net, size: int = IMAGE) -> list[Graph]:
     size: px of the images of `embed_image`, aligned as in FFHQ.
     """
     output = floats("embedding", ("N", net.embedding), "of length 1; cosine = scalar product")
-    pictures, images = _example(net.size), from_uint8(_example(size))
+    pictures, images = soft_pictures(net.size), from_uint8(soft_pictures(size))
     return [
         Graph(
             "embed",
@@ -128,10 +128,3 @@ def arcface_graphs(net: Net, size: int = IMAGE) -> list[Graph]:
             samples={"image": images[:1]},
         ),
     ]
-
-
-def _example(size: int) -> Tensor:
-    """Return pictures of soft random blobs, uint8 [BATCH, size, size, 3]."""
-    coarse = torch.rand(BATCH, 3, 7, 7, generator=torch.Generator().manual_seed(0))
-    smooth = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=False)
-    return (smooth * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate
+from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.psp import read_psp
 from mien_export.content import Content, Extras
-from mien_export.graph import BATCH, Graph, floats, picture_spec
+from mien_export.families.pictures import noise_pictures
+from mien_export.graph import Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
 from mien_export.nets.psp import Psp, psp_from_tensors
 from mien_export.nets.separable import area
@@ -35,7 +37,8 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     """Return the graph of a pSp or e4e encoder. Raises ModelError, InputError."""
     extras.only(family="encoder")
     read = read_psp(checkpoint)
-    encoder = psp_from_tensors(read.tensors, read.network)
+    with naming(checkpoint):
+        encoder = psp_from_tensors(read.tensors, read.network)
     return Content(
         graphs=[invert(encoder)],
         format=f"{read.network} .pt",
@@ -53,8 +56,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
 def invert(encoder: Psp) -> Graph:
     """Return the graph that encodes pictures of the generator's size."""
     size = encoder.resolution
-    noise = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (BATCH, size, size, 3), generator=noise, dtype=torch.uint8)
+    pictures = noise_pictures(size, torch.Generator().manual_seed(0))
     return Graph(
         "invert",
         Invert(encoder),

@@ -19,7 +19,7 @@ from mien_export.checkpoints.faults import listed, shown, sized
 from mien_export.checkpoints.onnx_model import OnnxModel, Port, read_onnx
 from mien_export.content import Content, Extras
 from mien_export.graph import EXACT, Graph, floats, picture_spec
-from mien_export.nets.wrapped import inner, same, wrapped
+from mien_export.nets.wrapped import closed, inner, named, same, wrapped
 
 # Of each cell of a stride: probability of a face, of an object; box; five points.
 VALUES = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -60,7 +60,7 @@ def _yunet(read: OnnxModel) -> Content:
             f"{read.name} has {channels} channels and outputs "
             f"{listed(p.name for p in read.outputs)}, expected a YuNet's, four for each stride"
         )
-    sizes = [_named(size, name) for size, name in ((batch, "N"), (height, "H"), (width, "W"))]
+    sizes = [named(size, name) for size, name in ((batch, "N"), (height, "H"), (width, "W"))]
     source = TensorSpec(
         name=image.name,
         dtype="float32",
@@ -100,7 +100,7 @@ def _cells(read: OnnxModel, port: Port, batch: int | str) -> TensorSpec:
         raise ArchMismatch(
             f"{read.name}: output {port.name} has {values} values a cell, expected {VALUES[part]}"
         )
-    return floats(port.name, (batch, _named(cells, f"cells_{stride}"), values), MEANINGS[part])
+    return floats(port.name, (batch, named(cells, f"cells_{stride}"), values), MEANINGS[part])
 
 
 def _pfld(read: OnnxModel) -> Content:
@@ -117,7 +117,7 @@ def _pfld(read: OnnxModel) -> Content:
             f"{read.name}: output {shown(points.name)} has {coordinates} values, expected x and y "
             "of each point"
         )
-    n, count = _named(batch, "N"), coordinates // 2
+    n, count = named(batch, "N"), coordinates // 2
     picture = picture_spec("picture", height, width).model_copy(
         update={"shape": (n, height, width, 3), "meaning": f"square of {CROP} times the face's box"}
     )
@@ -163,12 +163,6 @@ def _shape(read: OnnxModel, port: Port, rank: int) -> tuple[int | str, ...]:
     return port.shape
 
 
-def _named(size: int | str, name: str) -> int | str:
-    """A size that the file fixes, or our name of it."""
-    return size if isinstance(size, int) else name
-
-
 def _noise(shape: tuple[int | str, ...]) -> torch.Tensor:
-    """Seeded uniform noise in [0, 1], of batch 1 and SAMPLE px where the shape leaves it open."""
-    sizes = [n if isinstance(n, int) else 1 if n == "N" else SAMPLE for n in shape]
-    return torch.rand(sizes, generator=torch.Generator().manual_seed(0))
+    """Seeded uniform noise in [0, 1]."""
+    return torch.rand(closed(shape, SAMPLE), generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from mien_export.checkpoints.faults import listed, shown, sized
 from mien_export.checkpoints.onnx_model import OnnxModel, Port, read_onnx
 from mien_export.content import Content, Extras
 from mien_export.graph import ENERGY, PICTURE, Graph, picture_spec
-from mien_export.nets.wrapped import inner, wrapped
+from mien_export.nets.wrapped import closed, inner, named, wrapped
 
 OLDEST = 11  # the opset since which Clip takes its bounds as inputs, and Round exists
 AXES_ARE_INPUTS = 18  # of ReduceMean, since this opset
@@ -114,11 +114,7 @@ def _sizes(port: Port, suffix: str) -> tuple[int | str, int | str, int | str]:
     """Batch, height and width: fixed where the file fixes them."""
     assert port.shape is not None
     n, _, h, w = port.shape
-    names = ("N", f"H{suffix}", f"W{suffix}")
-    batch, height, width = (
-        size if isinstance(size, int) else name for size, name in zip((n, h, w), names, strict=True)
-    )
-    return batch, height, width
+    return named(n, "N"), named(h, f"H{suffix}"), named(w, f"W{suffix}")
 
 
 def _pictures(name: str, batch: int | str, height: int | str, width: int | str) -> TensorSpec:
@@ -178,6 +174,5 @@ def _to_uint8(opset: int) -> list[NodeProto]:
 
 
 def _sample(shape: tuple[int | str, ...]) -> torch.Tensor:
-    sizes = [n if isinstance(n, int) else 1 if n == "N" else SAMPLE for n in shape]
     noise = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, sizes, dtype=torch.uint8, generator=noise)
+    return torch.randint(0, 256, closed(shape, SAMPLE), dtype=torch.uint8, generator=noise)

@@ -7,29 +7,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien_engines.errors import ArchMismatch
+from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.keras import read_own_weights
 from mien_export.content import Content, Extras
+from mien_export.families.pictures import Render, noise_pictures
 from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
 from mien_export.nets.build import build
-from mien_export.nets.lookalike import Lookalike, config_from_tensors
-from mien_export.nets.pictures import from_uint8, to_uint8
-
-WHAT = "a look-alike network of this project's layout"
+from mien_export.nets.lookalike import WHAT, Lookalike, config_from_tensors
+from mien_export.nets.pictures import from_uint8
 
 
 def content(checkpoint: Path, extras: Extras) -> Content:
     """Return the graphs encode and generate. Raises ModelError, InputError."""
     extras.only(family="lookalike")
     read = read_own_weights(checkpoint, ("encoder.identity",), ("decoder.first",))
-    try:
+    with naming(checkpoint):
         sizes = config_from_tensors(read.tensors)
-    except (KeyError, ValueError, IndexError) as error:
-        raise ArchMismatch(
-            f"{checkpoint.name} is not {WHAT}: {error}",
-            hint="Name the file that zoo.lookalike wrote",
-        ) from error
-    net = build(lambda: Lookalike(sizes), read.tensors, WHAT)
+        net = build(lambda: Lookalike(sizes), read.tensors, WHAT)
     config = net.config
     return Content(
         graphs=graphs(net),
@@ -55,17 +49,6 @@ class Encode(nn.Module):
         return identity
 
 
-class Generate(nn.Module):
-    """identity, control -> picture."""
-
-    def __init__(self, net: Lookalike) -> None:
-        super().__init__()
-        self.decoder = net.decoder
-
-    def forward(self, identity: Tensor, control: Tensor) -> tuple[Tensor, Tensor]:
-        return to_uint8(self.decoder(identity, control))
-
-
 def graphs(net: Lookalike) -> list[Graph]:
     """Return the graphs of the bundle."""
     config = net.config
@@ -73,17 +56,27 @@ def graphs(net: Lookalike) -> list[Graph]:
     identity = floats("identity", ("N", config.identity), "who the face is")
     control = floats("control", ("N", config.control), "how it is drawn, trained in [-1, 1]")
     random = torch.Generator().manual_seed(0)
-    shape = (BATCH, config.resolution, config.resolution, 3)
-    pictures = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+    pictures = noise_pictures(config.resolution, random)
     who = torch.randn(BATCH, config.identity, generator=random)
     how = torch.rand(BATCH, config.control, generator=random) * 2 - 1
     return [
         Graph(
-            "encode", Encode(net), (pictures,), (picture,), (identity,), EXACT,
+            "encode",
+            Encode(net),
+            (pictures,),
+            (picture,),
+            (identity,),
+            EXACT,
             samples={"picture": pictures[:1]},
         ),
         Graph(
-            "generate", Generate(net), (who, how), (identity, control), (picture, ENERGY), PICTURE,
-            frequent=True, samples={"identity": who[:1], "control": how[:1]},
+            "generate",
+            Render(net.decoder),
+            (who, how),
+            (identity, control),
+            (picture, ENERGY),
+            PICTURE,
+            frequent=True,
+            samples={"identity": who[:1], "control": how[:1]},
         ),
-    ]  # fmt: skip
+    ]

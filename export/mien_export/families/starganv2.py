@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from mien_engines.errors import ArchMismatch
 from mien_export.checkpoints import StarganV2Checkpoint, read_starganv2
+from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras, Property
 from mien_export.families.starganv2_graphs import fan_graphs, starganv2_graphs
 from mien_export.nets.fan import SIZE, Fan, fan_from_tensors
-from mien_export.nets.starganv2 import (
-    Generator,
+from mien_export.nets.starganv2 import Generator, generator_from_tensors, has_skip
+from mien_export.nets.starganv2_styles import (
     MappingNetwork,
     StyleEncoder,
-    generator_from_tensors,
-    has_skip,
     mapping_from_tensors,
     style_encoder_from_tensors,
 )
@@ -36,16 +35,19 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     extras.only(family="starganv2")
     read = read_starganv2(checkpoint)
     if read.format == "clovaai-wing":
+        with naming(checkpoint):
+            fan_alone = _fan(read, SIZE)
         return Content(
-            graphs=fan_graphs(_fan(read, SIZE), SIZE),
+            graphs=fan_graphs(fan_alone, SIZE),
             format=read.format,
             sha256=read.sha256,
             properties={"resolution": SIZE},
             notes=("FAN alone: the bundle finds landmarks and draws masks",),
         )
-    generator, mapping, encoder = networks_from_checkpoint(read)
-    size = generator.config.resolution
-    fan = _fan(read, size) if "fan" in read.networks else None
+    with naming(checkpoint):
+        generator, mapping, encoder = networks_from_checkpoint(read)
+        size = generator.config.resolution
+        fan = _fan(read, size) if "fan" in read.networks else None
     return Content(
         graphs=starganv2_graphs(generator, mapping, encoder, fan),
         format=read.format,

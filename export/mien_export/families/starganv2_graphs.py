@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.families.pictures import soft_pictures
 from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
-from mien_export.nets.bilinear import bilinear
 from mien_export.nets.fan import (
     LANDMARKS,
     MAP,
@@ -17,7 +17,9 @@ from mien_export.nets.fan import (
     masks_from_heatmaps,
 )
 from mien_export.nets.pictures import from_uint8, to_uint8
-from mien_export.nets.starganv2 import Generator, MappingNetwork, StyleEncoder, of_domain
+from mien_export.nets.separable import bilinear
+from mien_export.nets.starganv2 import Generator
+from mien_export.nets.starganv2_styles import MappingNetwork, StyleEncoder, of_domain
 
 MASKS = ("mask_0", "mask_1")
 MEANINGS = ("parts of the face that are kept", "nose and eyes alone")
@@ -97,7 +99,7 @@ def starganv2_graphs(
     size, domains = generator.config.resolution, len(mapping.unshared)
     z = torch.randn(BATCH, mapping.latent_dim, generator=torch.Generator().manual_seed(0))
     domain = torch.arange(BATCH) % domains
-    picture = _example(size)
+    picture = soft_pictures(size)
     domain_spec = TensorSpec(
         name="domain", dtype="int64", shape=("N",), meaning="number of the domain",
         range=(0, domains - 1),
@@ -129,7 +131,7 @@ def starganv2_graphs(
 
 def fan_graphs(fan: Fan, size: int) -> list[Graph]:
     """Return the graphs of FAN, for pictures of `size` px."""
-    picture = _example(size)
+    picture = soft_pictures(size)
     spec = picture_spec("picture", size, size)
     samples = {"picture": picture[:1]}
     places = floats("landmarks", ("N", LANDMARKS, 2), "x and y, px; pixels' centres are at 0.5")
@@ -174,10 +176,3 @@ def _mask_specs(size: int) -> tuple[TensorSpec, ...]:
         )
         for name, meaning in zip(MASKS, MEANINGS, strict=True)
     )
-
-
-def _example(size: int) -> Tensor:
-    """Pictures of soft blobs, uint8 [BATCH, size, size, 3]."""
-    blobs = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 255
-    levels: Tensor = bilinear(8, size, corners=True)(blobs).permute(0, 2, 3, 1).round()
-    return levels.to(torch.uint8)

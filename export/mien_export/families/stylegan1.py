@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mien_export.checkpoints import Stylegan1Checkpoint, read_stylegan1
+from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras
-from mien_export.families.w_plus import Render, w_plus_graphs, ws_spec
+from mien_export.families.pictures import Render
+from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
 from mien_export.nets.stylegan1 import (
     Generator,
@@ -56,7 +58,8 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     """
     extras.only(family="stylegan1")
     read = read_stylegan1(checkpoint)
-    generator = generator_from_checkpoint(read)
+    with naming(checkpoint):
+        generator = generator_from_checkpoint(read)
     config = generator.config
     notes = [f"no noise in the file: it is drawn once, with seed {NOISE_SEED}"]
     if AVERAGE not in read.tensors:

@@ -15,6 +15,7 @@ from mien_export.checkpoints import (
     read_state_dict,
     read_stylegan2,
 )
+from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras
 from mien_export.families.stylegan2_graphs import stylegan2_graphs
 from mien_export.nets.encoder import Encoder, encoder_from_tensors
@@ -73,8 +74,10 @@ def generator_from_checkpoint(read: Stylegan2Checkpoint) -> Generator:
 
 def _perceptual(extras: Extras, encoder: Encoder | None, size: int) -> tuple[Perceptual, str]:
     if extras.vgg is not None and extras.lpips is not None:
-        features = vgg16_from_tensors(read_state_dict(extras.vgg))
-        heads = heads_from_tensors(read_state_dict(extras.lpips), features.widths())
+        with naming(extras.vgg):
+            features = vgg16_from_tensors(read_state_dict(extras.vgg))
+        with naming(extras.lpips):
+            heads = heads_from_tensors(read_state_dict(extras.lpips), features.widths())
         return Perceptual(features, heads), "LPIPS 0.1, VGG-16"
     if (extras.vgg is None) != (extras.lpips is None):
         raise InputError(
@@ -86,5 +89,5 @@ def _perceptual(extras: Extras, encoder: Encoder | None, size: int) -> tuple[Per
 
 
 def _encoder(path: Path) -> Encoder:
-    tensors = {name: torch.from_numpy(x) for name, x in read_safetensors(path).items()}
-    return encoder_from_tensors(tensors).eval().requires_grad_(False)
+    with naming(path):
+        return encoder_from_tensors(read_safetensors(path))

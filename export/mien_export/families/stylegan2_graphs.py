@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
-from mien_export.families.w_plus import Render, w_plus_graphs, ws_spec
+from mien_export.families.pictures import Render
+from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
 from mien_export.nets.stylegan2 import Generator

@@ -7,30 +7,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien_engines.errors import ArchMismatch
 from mien_engines.spec import TensorSpec
+from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.keras import read_own_weights
 from mien_export.content import Content, Extras
+from mien_export.families.pictures import Render, noise_pictures
 from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
 from mien_export.nets.build import build
 from mien_export.nets.pictures import from_uint8, to_uint8
-from mien_export.nets.vaegan import VaeGan, config_from_tensors, merge_plain
-
-WHAT = "a VAE-GAN of this project's layout"
+from mien_export.nets.vaegan import WHAT, VaeGan, config_from_tensors, merge_plain
 
 
 def content(checkpoint: Path, extras: Extras) -> Content:
     """Return the graphs encode, generate, merge and merge_plain. Raises ModelError, InputError."""
     extras.only(family="vaegan")
     read = read_own_weights(checkpoint, ("encoder.mu", "encoder.logvar"), ("generator.first",))
-    try:
+    with naming(checkpoint):
         sizes = config_from_tensors(read.tensors)
-    except (KeyError, ValueError, IndexError) as error:
-        raise ArchMismatch(
-            f"{checkpoint.name} is not {WHAT}: {error}",
-            hint="Name the file that zoo.vaegan wrote",
-        ) from error
-    net = build(lambda: VaeGan(sizes), read.tensors, WHAT)
+        net = build(lambda: VaeGan(sizes), read.tensors, WHAT)
     config = net.config
     return Content(
         graphs=graphs(net),
@@ -54,17 +48,6 @@ class Encode(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         mu, logvar = self.encoder(from_uint8(picture))
         return mu, logvar
-
-
-class Generate(nn.Module):
-    """Codes of the blocks -> picture."""
-
-    def __init__(self, net: VaeGan) -> None:
-        super().__init__()
-        self.generator = net.generator
-
-    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        return to_uint8(self.generator(codes))
 
 
 class MergePictures(nn.Module):
@@ -95,7 +78,7 @@ def graphs(net: VaeGan) -> list[Graph]:
     size, latent, blocks = net.config.resolution, net.config.latent, net.generator.blocks
     picture = picture_spec("picture", size, size)
     random = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (BATCH, size, size, 3), generator=random, dtype=torch.uint8)
+    pictures = noise_pictures(size, random)
     z = torch.randn(BATCH, latent, generator=random)
     repeated = z.unsqueeze(1).repeat(1, blocks, 1)
     codes = floats("codes", ("N", blocks, latent), "a code for each block")
@@ -114,7 +97,7 @@ def graphs(net: VaeGan) -> list[Graph]:
         ),
         Graph(
             "generate",
-            Generate(net),
+            Render(net.generator),
             (repeated,),
             (codes,),
             (picture, ENERGY),

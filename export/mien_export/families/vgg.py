@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mien_engines.spec import TensorSpec
 from mien_export.checkpoints import read_state_dict
+from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.vgg import read_vgg
 from mien_export.content import Content, Extras
 from mien_export.graph import BATCH, EXACT, Graph, floats, picture_spec
@@ -113,7 +114,9 @@ def _adain_encode(net: Vgg) -> Graph:
 
 
 def _lpips(features: LpipsFeatures, heads: Path) -> Graph:
-    term = Perceptual(features, heads_from_tensors(read_state_dict(heads), features.widths()))
+    with naming(heads):
+        weights = heads_from_tensors(read_state_dict(heads), features.widths())
+    term = Perceptual(features, weights)
     return Graph(
         "lpips",
         Lpips(term),

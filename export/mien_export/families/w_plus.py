@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.families.pictures import Render
 from mien_export.graph import ENERGY, PICTURE, Graph, floats, image_spec, picture_spec
 from mien_export.nets.pictures import to_uint8
 
@@ -20,17 +21,6 @@ class Synthesis(nn.Module):
     def forward(self, ws: Tensor, noise: Tensor) -> Tensor:
         image: Tensor = self.synthesis(ws, noise)
         return image
-
-
-class Render(nn.Module):
-    """What the synthesis takes -> picture."""
-
-    def __init__(self, synthesis: nn.Module) -> None:
-        super().__init__()
-        self.synthesis = synthesis
-
-    def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        return to_uint8(self.synthesis(code))
 
 
 class Mix(nn.Module):

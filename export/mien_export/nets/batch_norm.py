@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
         return x * scale.reshape(sizes) + shift.reshape(sizes)
 
 
-def normalised(x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
+def fused(x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
     """Return norm(convolution(x)) of an nn.Conv2d without bias, as one convolution."""
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, BatchNorm)

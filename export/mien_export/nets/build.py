@@ -14,6 +14,7 @@ from torch import nn
 from mien_engines.errors import ArchMismatch
 from mien_export.checkpoints.faults import listed, sized
 from mien_export.checkpoints.shapes import check_shapes
+from mien_export.checkpoints.tensors import without_counters
 
 Net = TypeVar("Net", bound=nn.Module)
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -24,13 +25,15 @@ def build(make: Callable[[], Net], tensors: Arrays, what: str) -> Net:
 
     make: builds the network. Its parameters take no memory before they are the tensors; buffers
         that no file holds must name their device, "cpu".
+    tensors: those of `checkpoints`, without counters.
     what: names the network in errors, with its article.
 
     Raises ArchMismatch where a tensor is missing, has another shape, or has no place.
     """
     with torch.device("meta"):
         net = make()
-    expected = {name: tuple(x.shape) for name, x in net.state_dict().items()}
+    # Counters are not in `tensors`; nn.BatchNorm2d starts one at 0 when it loads none.
+    expected = {name: tuple(x.shape) for name, x in without_counters(net.state_dict()).items()}
     check_shapes(dict(tensors), expected, "the file", what)
     net.load_state_dict({name: torch.from_numpy(x) for name, x in tensors.items()}, assign=True)
     return net.eval().requires_grad_(False)

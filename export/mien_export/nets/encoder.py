@@ -6,12 +6,15 @@ layer (after Tov et al. 2021, arXiv 2102.02766, "e4e"). Sizes come from the tens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien_export.nets.build import Arrays, build, length_of, shape_of
+
+WHAT = "an encoder of this project's layout"
 PATCH = 2  # px: pictures enter as patches, so the first convolution runs at half resolution
 
 
@@ -92,36 +95,35 @@ class Encoder(nn.Module):
         return w.unsqueeze(1) + offsets
 
 
-def encoder_config_from_tensors(tensors: Mapping[str, Tensor]) -> EncoderConfig:
-    """Read an encoder's sizes from its tensors' shapes. Raises KeyError where one is missing."""
-    widths: list[int] = []
-    ranks: list[int] = []
-    while f"stages.{len(widths)}.same.bias" in tensors or (
-        f"stages.{len(widths)}.same.1.bias" in tensors
-    ):
-        plain = tensors.get(f"stages.{len(widths)}.same.weight")
-        factor = tensors.get(f"stages.{len(widths)}.same.0.weight")
-        wide = tensors[f"stages.{len(widths)}.same.1.weight"] if plain is None else plain
-        ranks.append(0 if factor is None else factor.shape[0])
-        widths.append(wide.shape[0])
-    head_rank, flat = tensors["squeeze.weight"].shape
-    side = int((flat // widths[-1]) ** 0.5)
-    w_dim, head_width = tensors["shared.weight"].shape
-    offset_rank = tensors["offset_in.weight"].shape[0]
+def encoder_from_tensors(tensors: Arrays) -> Encoder:
+    """Build the encoder that the tensors describe, ready for export. Raises ArchMismatch."""
+    config = config_from_tensors(tensors)
+    return build(lambda: Encoder(config), tensors, WHAT)
+
+
+def config_from_tensors(tensors: Arrays) -> EncoderConfig:
+    """Read an encoder's sizes from its tensors' shapes. Raises ArchMismatch."""
+    stages = [_stage(tensors, i) for i in range(max(1, length_of(tensors, "stages")))]
+    widths, ranks = zip(*stages, strict=True)
+    head_rank, flat = shape_of(tensors, "squeeze.weight", 2, WHAT)
+    w_dim, head_width = shape_of(tensors, "shared.weight", 2, WHAT)
+    offsets, offset_rank = shape_of(tensors, "offset_out.weight", 2, WHAT)
     return EncoderConfig(
-        resolution=side * PATCH * 2 ** len(widths),
-        num_ws=tensors["offset_out.weight"].shape[0] // w_dim,
+        resolution=math.isqrt(flat // widths[-1]) * PATCH << len(widths),
+        num_ws=offsets // w_dim,
         w_dim=w_dim,
-        widths=tuple(widths),
-        ranks=tuple(ranks),
+        widths=widths,
+        ranks=ranks,
         head_rank=head_rank,
         head_width=head_width,
         offset_rank=offset_rank,
     )
 
 
-def encoder_from_tensors(tensors: Mapping[str, Tensor]) -> Encoder:
-    """Build an encoder from its state."""
-    encoder = Encoder(encoder_config_from_tensors(tensors))
-    encoder.load_state_dict({name: x.float() for name, x in tensors.items()})
-    return encoder
+def _stage(tensors: Arrays, stage: int) -> tuple[int, int]:
+    """The width of a stage and the rank of its convolutions, 0 where they are plain."""
+    layer = f"stages.{stage}.same"
+    if f"{layer}.0.weight" not in tensors:
+        return shape_of(tensors, f"{layer}.weight", 4, WHAT)[0], 0
+    rank = shape_of(tensors, f"{layer}.0.weight", 4, WHAT)[0]
+    return shape_of(tensors, f"{layer}.1.weight", 4, WHAT)[0], rank

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mien_export.nets.batch_norm import BatchNorm
-from mien_export.nets.bilinear import bilinear
 from mien_export.nets.build import Arrays, build, shape_of
 from mien_export.nets.repeat import repeat
+from mien_export.nets.separable import bilinear
 
 SIZE = 256  # px: FAN sees pictures of this size
 MAP = 64  # px: and draws heat maps of that

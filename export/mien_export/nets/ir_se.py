@@ -1,7 +1,7 @@
 """TreB1eN's IR and IR-SE recognition networks (InsightFace_Pytorch), and the trunk that pSp's
 encoders share with them.
 
-Residual units as in `arcface`, with a squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507) at
+Residual units as in `iresnet`, with a squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507) at
 the end of each in the SE kind. Tensors are named as the files name them.
 """
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien_export.nets.batch_norm import BatchNorm, normalised
+from mien_export.nets.batch_norm import BatchNorm, fused
 from mien_export.nets.build import Arrays, build, length_of, shape_of
 
 WHAT = "an IR network"
@@ -82,10 +82,10 @@ class Unit(nn.Module):
         norm, convolution, prelu, strided, norm_after, *squeeze = self.res_layer
         same: Tensor
         if isinstance(self.shortcut_layer, nn.ModuleList):
-            same = normalised(x, *self.shortcut_layer)
+            same = fused(x, *self.shortcut_layer)
         else:
             same = self.shortcut_layer(x)
-        x = normalised(prelu(convolution(norm(x))), strided, norm_after)
+        x = fused(prelu(convolution(norm(x))), strided, norm_after)
         for module in squeeze:
             x = module(x)
         return x + same
@@ -112,7 +112,7 @@ class Trunk(nn.Module):
     def maps(self, image: Tensor) -> list[Tensor]:
         """Return the map at the end of each stage; image [N, 3, H, W] in [-1, 1], RGB."""
         convolution, norm, prelu = self.input_layer
-        x, found = prelu(normalised(image, convolution, norm)), []
+        x, found = prelu(fused(image, convolution, norm)), []
         for i, unit in enumerate(self.body):
             x = unit(x)
             if i in self.ends:

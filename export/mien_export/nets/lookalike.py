@@ -5,18 +5,18 @@ The published project names no sizes; this is the reading built here. Sizes come
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_export.nets.adain import adain
+from mien_export.nets.build import Arrays, shape_of
 from mien_export.nets.repeat import repeat
-from mien_export.nets.vaegan import SLOPE, Tower
+from mien_export.nets.vaegan import SLOPE, Tower, pictures_side, tower_widths
+
+WHAT = "a look-alike network of this project's layout"
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,9 @@ class Lookalike(nn.Module):
         self.decoder = ControlledDecoder(config)
 
 
-def config_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LookalikeConfig:
-    """Read the sizes from a checkpoint's shapes. Raises KeyError where a tensor is missing."""
-    widths: list[int] = []
-    while (conv := tensors.get(f"encoder.tower.convs.{len(widths)}.weight")) is not None:
-        widths.append(conv.shape[0])
-    identity, flat = tensors["encoder.identity.weight"].shape
-    control = tensors["decoder.controls.0.weight"].shape[1]
-    side = round((flat / widths[-1]) ** 0.5) if widths else 0
-    return LookalikeConfig(side << len(widths), identity, control, tuple(widths))
+def config_from_tensors(tensors: Arrays) -> LookalikeConfig:
+    """Read the sizes from a checkpoint's shapes. Raises ArchMismatch."""
+    widths = tower_widths(tensors, WHAT)
+    identity, flat = shape_of(tensors, "encoder.identity.weight", 2, WHAT)
+    control = shape_of(tensors, "decoder.controls.0.weight", 2, WHAT)[1]
+    return LookalikeConfig(pictures_side(flat, widths), identity, control, widths)

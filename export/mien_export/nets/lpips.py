@@ -6,18 +6,16 @@ Zhang et al. 2018 (arXiv 1801.03924), version 0.1 of the heads. The distance its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_engines.errors import ArchMismatch
+from mien_export.checkpoints.shapes import Shapes, check_shapes
 from mien_export.checkpoints.vgg import VGG16, vgg_from_tensors
+from mien_export.nets.build import Arrays
 from mien_export.nets.vgg import Vgg, vgg_from_checkpoint
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class LpipsFeatures(nn.Module):
@@ -40,19 +38,17 @@ class LpipsFeatures(nn.Module):
         return [stage[-1] for stage in self.vgg.widths]
 
 
-def vgg16_from_tensors(tensors: Tensors) -> LpipsFeatures:
+def vgg16_from_tensors(tensors: Arrays) -> LpipsFeatures:
     """Build the features from a torchvision vgg16 state dict; the classifier is not needed."""
     return LpipsFeatures(vgg_from_checkpoint(vgg_from_tensors(dict(tensors), "the VGG-16")))
 
 
-def heads_from_tensors(tensors: Tensors, widths: Sequence[int]) -> list[Tensor]:
-    """Return the LPIPS weight of each channel, five tensors [C], from the published heads."""
-    shapes = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(widths)}
-    for name, shape in shapes.items():
-        found = tensors[name].shape if name in tensors else "no such tensor"
-        if found != shape:
-            raise ArchMismatch(
-                f"{name}: expected {shape} of the LPIPS heads for VGG, version 0.1, found {found}",
-                hint="Name the file that holds the LPIPS heads for VGG",
-            )
-    return [torch.from_numpy(tensors[name]).reshape(-1) for name in shapes]
+def heads_from_tensors(tensors: Arrays, widths: Sequence[int]) -> list[Tensor]:
+    """Return the LPIPS weight of each channel, five tensors [C], from the published heads.
+
+    Raises ArchMismatch.
+    """
+    shapes: Shapes = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(widths)}
+    heads = {name: tensors[name] for name in shapes if name in tensors}
+    check_shapes(heads, shapes, "the file", "the LPIPS heads for VGG, version 0.1")
+    return [torch.from_numpy(head).reshape(-1) for head in heads.values()]

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien_export.nets.batch_norm import BatchNorm, normalised
+from mien_export.nets.batch_norm import BatchNorm, fused
 from mien_export.nets.build import Arrays, build, length_of, shape_of
+from mien_export.nets.imagenet import ImageNet
 
 WHAT = "a MobileFaceNet"
 
-# Statistics of ImageNet, RGB in [0, 1].
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-WIDER = 4  # factor inside the units that halve the picture; the first unit halves it, too
+EXPANSION = 4  # of the units that halve the picture; the first unit halves it, too
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,11 @@ class Convolution(nn.ModuleList):
         super().__init__([convolution, BatchNorm(c_out)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu6(normalised(x, *self))
+        return F.relu6(fused(x, *self))
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look around in each channel, narrow; plus the input where that has the same shape."""
+    """Expansion, depthwise convolution, linear projection; plus the input where that fits."""
 
     def __init__(self, c_in: int, inside: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -72,13 +70,13 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:
-        widen, look, narrow, norm = self.conv
-        y = normalised(look(widen(x)), narrow, norm)
+        expand, depthwise, project, norm = self.conv
+        y = fused(depthwise(expand(x)), project, norm)
         return x + y if self.residual else y
 
 
 class SeparableConvolution(nn.Module):
-    """3x3 in each channel, then 1x1 across, each with norm and ReLU."""
+    """3x3 depthwise convolution, then a 1x1 pointwise one, each with norm and ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -88,12 +86,12 @@ class SeparableConvolution(nn.Module):
         self.bn2 = BatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(normalised(x, self.depthwise, self.bn1))
-        return F.relu(normalised(x, self.pointwise, self.bn2))
+        x = F.relu(fused(x, self.depthwise, self.bn1))
+        return F.relu(fused(x, self.pointwise, self.bn2))
 
 
 class GlobalConvolution(nn.Module):
-    """One weight for each pixel of each channel: [N, C, k, k] -> [N, C, 1, 1]."""
+    """Global depthwise convolution: [N, C, k, k] -> [N, C, 1, 1]."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
@@ -101,7 +99,7 @@ class GlobalConvolution(nn.Module):
         self.bn = BatchNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalised(x, self.depthwise, self.bn)
+        return fused(x, self.depthwise, self.bn)
 
 
 class MobileFaceNet(nn.Module):
@@ -121,15 +119,10 @@ class MobileFaceNet(nn.Module):
         self.gdconv = GlobalConvolution(config.last, config.kernel)
         self.conv3 = nn.Conv2d(config.last, config.embedding, 1)
         self.bn = BatchNorm(config.embedding)
-        mean = torch.tensor(MEAN, device="cpu")[:, None, None]
-        deviation = torch.tensor(DEVIATION, device="cpu")[:, None, None]
-        self.register_buffer("mean", 2 * mean - 1, persistent=False)  # of images in [-1, 1]
-        self.register_buffer("deviation", 2 * deviation, persistent=False)
-        self.mean: Tensor
-        self.deviation: Tensor
+        self.normalise = ImageNet()
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.dw_conv(self.conv1((image - self.mean) / self.deviation))
+        x = self.dw_conv(self.conv1(self.normalise(image)))
         x = self.gdconv(self.conv2(self.features(x)))
         embedding: Tensor = self.bn(self.conv3(x).flatten(1))
         return embedding
@@ -146,7 +139,7 @@ def _config(tensors: Arrays) -> MobileFaceNetConfig:
     for i in range(length_of(tensors, "features")):
         inside, c_in, _, _ = shape_of(tensors, f"features.{i}.conv.0.0.weight", 4, WHAT)
         c_out = shape_of(tensors, f"features.{i}.conv.2.weight", 4, WHAT)[0]
-        units.append((inside, c_out, 2 if i == 0 or inside == WIDER * c_in else 1))
+        units.append((inside, c_out, 2 if i == 0 or inside == EXPANSION * c_in else 1))
     last, _, kernel, _ = shape_of(tensors, "gdconv.depthwise.weight", 4, WHAT)
     embedding = shape_of(tensors, "conv3.weight", 4, WHAT)[0]
     first = shape_of(tensors, "conv1.0.weight", 4, WHAT)[0]

@@ -17,7 +17,7 @@ from mien_engines.errors import ArchMismatch
 from mien_export.nets.build import Arrays, build, length_of, shape_of
 from mien_export.nets.ir_se import Trunk, TrunkConfig, trunk_config
 from mien_export.nets.layers import EqualLinear
-from mien_export.nets.separable import twice_bilinear
+from mien_export.nets.separable import bilinear
 
 COARSE, MIDDLE = 3, 7  # the first layers of the middle and of the fine group
 LARGEST = 1024  # px
@@ -56,7 +56,10 @@ class PspConfig:
 
 
 class Head(nn.Module):
-    """Map of one level [N, C, s, s] -> code of one layer [N, w_dim] ("map2style")."""
+    """Map of one level [N, C, s, s] -> code of one layer [N, w_dim] ("map2style").
+
+    level: of the pyramid, 0 for the coarse; each further one has maps of twice the side.
+    """
 
     def __init__(self, c_in: int, config: PspConfig, level: int) -> None:
         super().__init__()
@@ -88,7 +91,8 @@ class Psp(Trunk):
         self.latlayer1 = nn.Conv2d(middle, coarse, 1)
         self.latlayer2 = nn.Conv2d(fine, coarse, 1)
         side = 1 << config.halvings
-        self.double1, self.double2 = twice_bilinear(side), twice_bilinear(2 * side)
+        self.double1 = bilinear(side, 2 * side, corners=True)
+        self.double2 = bilinear(2 * side, 4 * side, corners=True)
         self.register_buffer("latent_avg", torch.zeros(config.layers, config.w_dim))
         self.latent_avg: Tensor
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mien_export.nets.separable import Separable
-
 EPS = 1e-10  # under the root: a zero embedding stays zero, and has a finite gradient
 
 
@@ -19,7 +17,7 @@ class Recogniser(nn.Module):
     images come in the network's size.
     """
 
-    def __init__(self, net: nn.Module, framing: Separable | None = None) -> None:
+    def __init__(self, net: nn.Module, framing: nn.Module | None = None) -> None:
         super().__init__()
         self.net, self.framing = net, framing
 

@@ -42,26 +42,36 @@ def matrix(size: int, resize: Callable[[Tensor], Tensor]) -> Tensor:  # [size', 
     return resize(torch.eye(size, device="cpu")[None, None])[0, 0].contiguous()
 
 
-def bicubic(size: int, to: int) -> Separable:
-    """Resize squares by bicubic interpolation (Keys 1981, a = -0.75), pixel centres at halves.
+def bilinear(size: int, to: int, *, corners: bool = False) -> nn.Module:
+    """Resize squares by bilinear interpolation, without a low-pass filter before it.
+
+    corners: the outermost pixels' centres fall together; otherwise their outer edges do.
+    """
+    return _squares(
+        size, to, lambda x: F.interpolate(x, (to, size), mode="bilinear", align_corners=corners)
+    )
+
+
+def bicubic(size: int, to: int) -> nn.Module:
+    """Resize squares by bicubic interpolation (Keys 1981, a = -0.75); outer edges fall together.
 
     Without antialiasing: a picture much larger than `to` is sampled at 4 pixels a direction.
     """
-    rows = matrix(size, lambda x: F.interpolate(x, (to, size), mode="bicubic", align_corners=False))
-    return Separable(rows, rows)
-
-
-def twice_bilinear(size: int) -> Separable:
-    """Double squares by bilinear interpolation that keeps the corner pixels in the corners."""
-    rows = matrix(
-        size, lambda x: F.interpolate(x, (2 * size, size), mode="bilinear", align_corners=True)
+    return _squares(
+        size, to, lambda x: F.interpolate(x, (to, size), mode="bicubic", align_corners=False)
     )
-    return Separable(rows, rows)
 
 
-def area(size: int, to: int) -> Separable:
+def area(size: int, to: int) -> nn.Module:
     """Resize squares so that each pixel is the mean of those it covers."""
-    rows = matrix(size, lambda x: F.adaptive_avg_pool2d(x, (to, size)))
+    return _squares(size, to, lambda x: F.adaptive_avg_pool2d(x, (to, size)))
+
+
+def _squares(size: int, to: int, resize: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Resize x [N, C, size, size] to [N, C, to, to], columns as `resize` does rows."""
+    if size == to:
+        return nn.Identity()
+    rows = matrix(size, resize)
     return Separable(rows, rows)
 
 

@@ -1,4 +1,4 @@
-"""StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): generator, mapping network, style encoder.
+"""The generator of StarGAN v2 (Choi et al. 2020, arXiv 1912.01865).
 
 Parameters carry the names and the values of clovaai's checkpoints: `encode.0.conv1.weight`, ...
 Sizes come from the tensors.
@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise, takewhile
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from mien_engines.errors import ArchMismatch
 from mien_export.nets.adain import adain
-from mien_export.nets.bilinear import bilinear
 from mien_export.nets.build import Arrays, build, length_of, shape_of
 from mien_export.nets.repeat import repeat
+from mien_export.nets.separable import bilinear
 
 SLOPE = 0.2  # of every leaky ReLU
-HALVES = 1 / math.sqrt(2)  # the sum of two branches keeps their variance
+GAIN = 1 / math.sqrt(2)  # of the sum of two branches, so that it has their variance
 BOTTLENECK = 2  # blocks of the generator's halves that keep the resolution
 # Features of these sides, px, skip to the decoder through the high-pass filter. The first mask
 # covers the smallest of them, the second the others.
@@ -92,7 +92,7 @@ class ResidualBlock(nn.Module):
         past: Tensor = self.resize(self.conv1x1(x))
         x = self.resize(self.conv1(F.leaky_relu(self.norm1(x), SLOPE)))
         x = self.conv2(F.leaky_relu(self.norm2(x), SLOPE))
-        return (past + x) * HALVES
+        return (past + x) * GAIN
 
 
 class StyledBlock(nn.Module):
@@ -115,7 +115,7 @@ class StyledBlock(nn.Module):
         past = None if self.conv1x1 is None else repeated(self.conv1x1(x), self.times)
         x = self.conv1(repeated(F.leaky_relu(self.norm1(x, style), SLOPE), self.times))
         x = self.conv2(F.leaky_relu(self.norm2(x, style), SLOPE))
-        return x if past is None else (past + x) * HALVES
+        return x if past is None else (past + x) * GAIN
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
@@ -188,52 +188,6 @@ class Generator(nn.Module):
         return rgb
 
 
-class MappingNetwork(nn.Module):
-    """z [N, latent_dim], standard normal -> a style for every domain [N, domains, style_dim]."""
-
-    def __init__(self, shared: list[int], unshared: list[int], domains: int) -> None:
-        super().__init__()
-        self.shared = nn.Sequential(*_linear_layers(shared), nn.ReLU())
-        self.unshared = nn.ModuleList(
-            nn.Sequential(*_linear_layers(unshared)) for _ in range(domains)
-        )
-        self.latent_dim, self.style_dim = shared[0], unshared[-1]
-
-    def forward(self, z: Tensor) -> Tensor:
-        hidden = self.shared(z)
-        return torch.stack([head(hidden) for head in self.unshared], 1)
-
-
-class StyleEncoder(nn.Module):
-    """image [N, 3, R, R] -> its style for every domain [N, domains, style_dim].
-
-    widths: channels of the features at full size and behind each block; the last are of 4 px.
-    """
-
-    def __init__(self, widths: list[int], style_dim: int, domains: int) -> None:
-        super().__init__()
-        blocks = [ResidualBlock(a, b, normalise=False, down=True) for a, b in pairwise(widths)]
-        self.shared = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, padding=1),
-            *blocks,
-            nn.LeakyReLU(SLOPE),
-            nn.Conv2d(widths[-1], widths[-1], 4),
-            nn.LeakyReLU(SLOPE),
-        )
-        self.unshared = nn.ModuleList(nn.Linear(widths[-1], style_dim) for _ in range(domains))
-        self.style_dim = style_dim
-
-    def forward(self, image: Tensor) -> Tensor:
-        features = self.shared(image).flatten(1)
-        return torch.stack([head(features) for head in self.unshared], 1)
-
-
-def of_domain(styles: Tensor, domain: Tensor) -> Tensor:
-    """Choose a style for each sample: [N, domains, style_dim], int64 [N] -> [N, style_dim]."""
-    index = domain.unsqueeze(1).unsqueeze(2).expand(-1, 1, styles.shape[2])
-    return styles.gather(1, index).squeeze(1)
-
-
 def has_skip(generator: Arrays, style_encoder: Arrays) -> bool:
     """Whether the generator has the high-pass skip: it goes one block deeper then.
 
@@ -281,40 +235,3 @@ def _check_filter(kernel: NDArray[np.float32]) -> None:
             f"hpf.filter is not the Laplacian over w_hpf: {middle:g} in its middle",
             hint="Is it a StarGAN v2 of clovaai?",
         )
-
-
-def mapping_from_tensors(tensors: Arrays) -> MappingNetwork:
-    """Build the mapping network of a checkpoint. Raises ArchMismatch."""
-    what = "the mapping network of a StarGAN v2"
-    shared = _linear_sizes(tensors, "shared", what)
-    unshared = _linear_sizes(tensors, "unshared.0", what)
-    domains = length_of(tensors, "unshared")
-    return build(lambda: MappingNetwork(shared, unshared, domains), tensors, what)
-
-
-def style_encoder_from_tensors(tensors: Arrays) -> StyleEncoder:
-    """Build the style encoder of a checkpoint. Raises ArchMismatch."""
-    what = "the style encoder of a StarGAN v2"
-    blocks = length_of(tensors, "shared") - 1  # an activation, without tensors, follows them
-    layers = ["shared.0", *(f"shared.{i}.conv2" for i in range(1, blocks + 1))]
-    widths = [shape_of(tensors, f"{layer}.weight", 4, what)[0] for layer in layers]
-    style_dim = shape_of(tensors, "unshared.0.weight", 2, what)[0]
-    domains = length_of(tensors, "unshared")
-    return build(lambda: StyleEncoder(widths, style_dim, domains), tensors, what)
-
-
-def _linear_sizes(tensors: Arrays, part: str, what: str) -> list[int]:
-    """The widths between which linear layers lie; activations have the odd numbers."""
-    depth = part.count(".") + 1
-    numbers = {name.split(".")[depth] for name in tensors if name.startswith(f"{part}.")}
-    layers = [0, *takewhile(lambda i: str(i) in numbers, count(2, 2))]
-    shapes = [shape_of(tensors, f"{part}.{i}.weight", 2, what) for i in layers]
-    return [shapes[0][1], *(shape[0] for shape in shapes)]
-
-
-def _linear_layers(sizes: list[int]) -> list[nn.Module]:
-    """Linear layers with ReLUs between them."""
-    layers: list[nn.Module] = []
-    for c_in, c_out in pairwise(sizes):
-        layers += [nn.Linear(c_in, c_out), nn.ReLU()]
-    return layers[:-1]

@@ -5,19 +5,19 @@ The published project names no sizes; this is the reading built here. Sizes come
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien_export.nets.adain import adain
+from mien_export.nets.build import Arrays, length_of, shape_of
 from mien_export.nets.repeat import repeat
 
-SLOPE = 0.2
+WHAT = "a VAE-GAN of this project's layout"
+SLOPE = 0.2  # of every leaky ReLU
 SPREAD_EPS = 1e-5
 
 
@@ -141,12 +141,21 @@ class VaeGan(nn.Module):
         self.merge = Merge(config.latent, config.merge_layers)
 
 
-def config_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> VaeGanConfig:
-    """Read the sizes from a checkpoint's shapes. Raises KeyError where a tensor is missing."""
-    widths: list[int] = []
-    while (conv := tensors.get(f"encoder.tower.convs.{len(widths)}.weight")) is not None:
-        widths.append(conv.shape[0])
-    latent, flat = tensors["encoder.mu.weight"].shape
-    side = round((flat / widths[-1]) ** 0.5) if widths else 0
-    layers = sum(name.startswith("merge.mixes.") and name.endswith("weight") for name in tensors)
-    return VaeGanConfig(side << len(widths), latent, tuple(widths), layers)
+def config_from_tensors(tensors: Arrays) -> VaeGanConfig:
+    """Read the sizes from a checkpoint's shapes. Raises ArchMismatch."""
+    widths = tower_widths(tensors, WHAT)
+    latent, flat = shape_of(tensors, "encoder.mu.weight", 2, WHAT)
+    layers = length_of(tensors, "merge.mixes")
+    return VaeGanConfig(pictures_side(flat, widths), latent, widths, layers)
+
+
+def tower_widths(tensors: Arrays, what: str) -> tuple[int, ...]:
+    """Read the widths of `encoder.tower`. Raises ArchMismatch."""
+    stages = max(1, length_of(tensors, "encoder.tower.convs"))
+    names = [f"encoder.tower.convs.{i}.weight" for i in range(stages)]
+    return tuple(shape_of(tensors, name, 4, what)[0] for name in names)
+
+
+def pictures_side(flat: int, widths: tuple[int, ...]) -> int:
+    """Return the side in px of pictures of which a tower leaves `flat` numbers."""
+    return math.isqrt(flat // widths[-1]) << len(widths)

@@ -6,16 +6,13 @@ pooling of 2, which drops an odd last row or column.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mien_export.checkpoints.vgg import Vgg as Checkpoint
+from mien_export.checkpoints.vgg import VggCheckpoint
+from mien_export.nets.build import build
+from mien_export.nets.imagenet import ImageNet
 from mien_export.nets.mirror import mirror
-
-# The statistics of ImageNet, for images in [-1, 1]: 2 mean - 1 and 2 deviations.
-SHIFT = (-0.030, -0.088, -0.188)
-SCALE = (0.458, 0.448, 0.450)
 
 
 class Vgg(nn.Module):
@@ -25,7 +22,7 @@ class Vgg(nn.Module):
     by stage, what brings its first map to VGG-19's width; none for others.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: VggCheckpoint) -> None:
         super().__init__()
         shapes = {name: value.shape for name, value in checkpoint.tensors.items()}
         self.kind, self.stages = checkpoint.kind, checkpoint.stages
@@ -80,20 +77,6 @@ class Mirrored(nn.Conv2d):
         return super().forward(mirror(x))
 
 
-class ImageNet(nn.Module):
-    """Image in [-1, 1] -> the statistics that torchvision's networks were trained on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
-        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
-        self.shift: Tensor
-        self.scale: Tensor
-
-    def forward(self, image: Tensor) -> Tensor:
-        return (image - self.shift) / self.scale
-
-
 class FromUnit(nn.Conv2d):
     """Image in [-1, 1] -> what the file's own 1x1 convolution makes of RGB in [0, 1]."""
 
@@ -104,12 +87,15 @@ class FromUnit(nn.Conv2d):
         return super().forward((image + 1) * 0.5)
 
 
-def vgg_from_checkpoint(checkpoint: Checkpoint) -> Vgg:
-    """Build the network that the tensors describe, ready for export."""
-    net = Vgg(checkpoint)
-    prefixes = {"conv": "convs.", "lift": "lifts.", "inpu": ""}
-    state = {prefixes[k[:4]] + k: torch.from_numpy(v) for k, v in checkpoint.tensors.items()}
-    missing, unexpected = net.load_state_dict(state, strict=False)
-    assert not unexpected
-    assert all(name.startswith("input.") for name in missing)
-    return net.eval().requires_grad_(False)
+def vgg_from_checkpoint(checkpoint: VggCheckpoint) -> Vgg:
+    """Build the network that the tensors describe, ready for export. Raises ArchMismatch."""
+    tensors = {_place(name): value for name, value in checkpoint.tensors.items()}
+    return build(lambda: Vgg(checkpoint), tensors, "a VGG")
+
+
+def _place(name: str) -> str:
+    """Where the network has a tensor of the checkpoint."""
+    for kind in ("conv", "lift"):
+        if name.startswith(kind):
+            return f"{kind}s.{name}"
+    return name

@@ -80,6 +80,16 @@ def same(source: str, target: str) -> NodeProto:
     return helper.make_node("Identity", [source], [target])
 
 
+def named(size: int | str, name: str) -> int | str:
+    """A size that the file fixes, or our name of it."""
+    return size if isinstance(size, int) else name
+
+
+def closed(shape: Sequence[int | str], side: int) -> list[int]:
+    """The sizes of a sample: where shape leaves them open, batch 1 and `side` px."""
+    return [n if isinstance(n, int) else 1 if n == "N" else side for n in shape]
+
+
 def _renamed(graph: GraphProto) -> GraphProto:
     """Copy operators and tensors under names that cannot meet ours; constants become tensors."""
     copy = add_prefix_graph(graph, PREFIX)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FEATURE_EPS = 1e-10  # LPIPS adds it under the root of the channel norm
+FEATURE_EPS = 1e-10  # LPIPS', added to the channel norm there, under its root here
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian of SSIM, px
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 C1, C2 = 0.01**2, 0.03**2

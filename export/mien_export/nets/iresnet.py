@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mien_export.nets.batch_norm import BatchNorm, normalised
+from mien_export.nets.batch_norm import BatchNorm, fused
 from mien_export.nets.build import Arrays, build, length_of, shape_of
 
 WHAT = "an iresnet"
@@ -50,9 +50,9 @@ class Unit(nn.Module):
             self.downsample = nn.ModuleList([shortcut, BatchNorm(c_out)])
 
     def forward(self, x: Tensor) -> Tensor:
-        same = x if self.downsample is None else normalised(x, *self.downsample)
-        x = self.prelu(normalised(self.bn1(x), self.conv1, self.bn2))
-        return normalised(x, self.conv2, self.bn3) + same
+        same = x if self.downsample is None else fused(x, *self.downsample)
+        x = self.prelu(fused(self.bn1(x), self.conv1, self.bn2))
+        return fused(x, self.conv2, self.bn3) + same
 
 
 class IResNet(nn.Module):
@@ -75,7 +75,7 @@ class IResNet(nn.Module):
         self.features = BatchNorm(config.embedding)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.prelu(normalised(image, self.conv1, self.bn1))
+        x = self.prelu(fused(image, self.conv1, self.bn1))
         for i in range(1, STAGES + 1):
             x = getattr(self, f"layer{i}")(x)
         embedding: Tensor = self.features(self.fc(self.bn2(x).flatten(1)))
