@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien_export.nets.mirror import mirror
 from mien_export.nets.repeat import repeat
 from mien_export.to_onnx import onnx_from_module
 
@@ -51,6 +52,7 @@ NETS: dict[str, Callable[[Tensor], Tensor]] = {
     "average pooling": lambda x: F.avg_pool2d(x, 2),
     "average pooling, four": lambda x: F.avg_pool2d(x, 4),
     "nearest up-sampling": lambda x: repeat(x, 2).tanh(),
+    "mirrored edge": lambda x: mirror(x).tanh(),
     "leaky ReLU": lambda x: F.leaky_relu(x, 0.2),
     "norm of channels": lambda x: x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-10),
     "power of a clamp": lambda x: x.clamp(min=1e-6) ** 0.3,

@@ -12,6 +12,7 @@ FAMILIES = {
     "vaegan": "this project's own, .pt, .safetensors or Keras .h5 (zoo.vaegan)",
     "lookalike": "this project's own, .pt, .safetensors or Keras .h5 (zoo.lookalike)",
     "vgg": "torchvision vgg16 or vgg19 .pth, normalised VGG-19 .pth, VGG-19 distilled to 16x .pth",
+    "adain": "this project's own, .pt or .safetensors (zoo.adain)",
     "generic": "any image-to-image .onnx, with --range",
     "faces": "YuNet .onnx, PFLD .onnx",
     "arcface": "insightface iresnet .pth, TreB1eN ir_se50 .pth, foamliu MobileFaceNet .pt",

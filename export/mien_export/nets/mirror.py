@@ -1,7 +1,7 @@
 """`mirror`: an image with its edge mirrored around it, as one operator from torch to the engine.
 
 torch decomposes its own reflection into a gather of each pixel while tracing; as an operator of
-our own it becomes one ONNX Pad. It has no gradient yet.
+our own it becomes one ONNX Pad, and its gradient a sum of slices.
 """
 
 from __future__ import annotations
@@ -17,8 +17,34 @@ from torch import Tensor
 
 def mirror(x: Tensor) -> Tensor:
     """Mirror x [N, C, H, W] by one pixel on each side: [N, C, H+2, W+2]; H and W at least 2."""
-    result: Tensor = torch.ops.mien.mirror(x)
+    result: Tensor = _Mirror.apply(x)  # type: ignore[no-untyped-call]
     return result
+
+
+class _Mirror(torch.autograd.Function):
+    """The operator with its gradient, in the form that torch.func.grad takes."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mien.mirror(x)
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Nothing of the image is needed."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """The edge is a copy of the second row, and column: it gets their gradients as well."""
+        rows = _folded(grad)
+        return _folded(rows.transpose(2, 3)).transpose(2, 3)
+
+
+def _folded(grad: Tensor) -> Tensor:  # [N, C, H + 2, W] -> [N, C, H, W]
+    inner, height = grad[:, :, 1:-1], grad.shape[2] - 2
+    above = F.pad(grad[:, :, :1], (0, 0, 1, height - 2))
+    below = F.pad(grad[:, :, -1:], (0, 0, height - 2, 1))
+    return inner + above + below
 
 
 @torch.library.custom_op("mien::mirror", mutates_args=())
