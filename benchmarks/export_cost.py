@@ -21,6 +21,8 @@ from rounds import machine
 from mien_export.nets.stylegan2 import Config, Generator
 from zoo.publish import rosinality_from_nvlabs
 
+sys.path.append(str(Path(__file__).parents[1] / "export"))  # the zoo is not installed
+
 COMMAND = "import typer; from mien_export.cli import command; typer.run(command)"
 
 

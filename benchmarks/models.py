@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mien_engines import Source
 from mien_export.checkpoints import read_safetensors, read_stylegan2
 from mien_export.families.stylegan2 import OWN_FEATURES, generator_from_checkpoint
-from mien_export.families.stylegan2_graphs import stylegan2_graphs
+from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
 from mien_export.nets.encoder import encoder_from_tensors
 from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Config, Generator
@@ -55,9 +55,10 @@ class SmallVgg(nn.Module):
 
 
 def step_of(generator: Generator, perceptual: Perceptual) -> ProjectionStep:
-    average = generator.mapping.w_avg
     config = generator.config
-    return ProjectionStep(generator.synthesis, perceptual, config.resolution, average).eval()
+    return ProjectionStep(
+        generator.synthesis, perceptual, config.resolution, w_variance(generator)
+    ).eval()
 
 
 def zoo_step(checkpoint: Path) -> ProjectionStep:

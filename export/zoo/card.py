@@ -20,7 +20,8 @@ from rich.progress import track
 
 from mien import Studio, mix
 from zoo import faces128
-from zoo.faces import load_faces
+from zoo.faces import as_images, load_faces
+from zoo.metrics import distances, squeeze_lpips
 from zoo.split import HELD_OUT, split
 from zoo.training import load
 
@@ -71,6 +72,7 @@ def write_card(steps: int, minutes: float, data: Path, folder: Path) -> None:
         }
     terms = found[0].terms
     means = {name: float(np.mean([p.terms[name] for p in found])) for name in terms}
+    far = distances(squeeze_lpips(data), as_images(projected), as_images(wanted[:PROJECTED]))
     figures = {
         f"encoder: PSNR, {HELD_OUT} held-out faces": f"{psnr(encoded, wanted):.2f} dB",
         f"encoder: PSNR, the first {PROJECTED} of them": (
@@ -80,6 +82,7 @@ def write_card(steps: int, minutes: float, data: Path, folder: Path) -> None:
             f"{psnr(projected, wanted[:PROJECTED]):.2f} dB"
         ),
         f"encoder + {count} steps: 1 - MS-SSIM, mean": f"{means['ms_ssim']:.4f}",
+        f"encoder + {count} steps: LPIPS (SqueezeNet), mean": f"{float(far.mean()):.3f}",
     }
     _write_sheet(rows, folder / "contact.png")
     (folder / "card.md").write_text(_card(len(train), steps, minutes, figures))

@@ -47,7 +47,9 @@ BATCH = 16
 RATE = 4e-4
 ADVERSARIAL, MIXED = 0.05, 0.1  # weights of the adversary on reconstructions and on mixes
 OFFSETS, SPREAD = 0.5, 1e-3  # penalties: offsets from the shared w, size of w
-COLOUR, STRUCTURE = 2.0, 0.5  # weights of what is known of a mix
+COLOUR, STRUCTURE = 5.0, 0.5  # weights of what is known of a mix
+FOLDED = 1000  # faces whose mean offset is folded
+FACE = slice(44, 108), slice(38, 90)  # px, rows and columns
 COARSE, FINE = 2, 9  # the layers whose face gives structure, and colours
 
 
@@ -79,6 +81,7 @@ class Faces128(Training):
         self.net = Networks() if self.start is None else self._started(self.start)
         if self.start is None:
             _fill_published(self.net)
+            fold_offsets(self.net.generator, self.net.encoder, as_images(self.faces[:FOLDED]))
         self._prepare()
 
     def _started(self, path: Path) -> Networks:
@@ -173,9 +176,11 @@ class Faces128(Training):
 
 
 def _colours(images: Tensor) -> Tensor:
-    """Mean and deviation of each channel of images [N, 3, H, W]: [N, 2, 3]."""
-    variance, mean = torch.var_mean(images, (2, 3))
-    return torch.stack([mean, (variance + 1e-4).sqrt()], 1)
+    """Mean and deviation of each channel, of the picture and of where the face is: [N, 4, 3]."""
+    parts = [images, images[:, :, FACE[0], FACE[1]]]
+    moments = [torch.var_mean(part, (2, 3)) for part in parts]
+    rows = [row for variance, mean in moments for row in (mean, (variance + 1e-4).sqrt())]
+    return torch.stack(rows, 1)
 
 
 def _structure(images: Tensor) -> Tensor:
@@ -208,22 +213,22 @@ def _fill_published(net: Networks) -> None:
     net.generator.load_state_dict(state, strict=False)
     encoder = read_safetensors(ENCODER_FILE)
     net.encoder.load_state_dict({k: torch.from_numpy(v) for k, v in encoder.items()})
-    fold_offsets(net.generator, net.encoder)
 
 
 @torch.no_grad()
-def fold_offsets(generator: Generator, encoder: Encoder) -> None:
-    """Move the offsets that all faces share into the affine layers: w alone is then a face.
+def fold_offsets(generator: Generator, encoder: Encoder, images: Tensor) -> None:
+    """Move the offsets that faces [N, 3, R, R] share into the affine layers.
 
-    A layer's affine reads w + offset; the constant part of the offset becomes part of its bias.
+    A layer's affine reads w + offset. The mean of the offset becomes part of its bias: a w without
+    any offset is a face then, which random codes and averages of codes are.
     """
-    constant = encoder.offset_out.bias.unflatten(0, (CONFIG.num_ws, CONFIG.w_dim))
+    constant = torch.cat([encoder.codes(x)[1] for x in images.split(100)]).mean(0)
     for name, layer in generator.named_modules():
         if name.endswith("affine"):
             assert isinstance(layer, EqualLinear)
             code = constant[layer_of(name)]
             layer.bias += (layer(code) - layer(torch.zeros_like(code))) / layer.lr
-    encoder.offset_out.bias.zero_()
+    encoder.offset_out.bias -= constant.flatten()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
-from zoo.faces128 import ENCODER_FILE, PUBLISHED, Networks, averaged, fold_offsets
+from zoo.faces128 import ENCODER_FILE, PUBLISHED, Networks, averaged
 
 
 def rosinality_from_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -89,7 +89,6 @@ def equalise(generator: Generator, encoder: Encoder) -> None:
 
 def publish(net: Networks, folder: Path, encoder: Path) -> None:
     """Write the averaged networks."""
-    fold_offsets(net.generator, net.encoder)
     equalise(net.generator, net.encoder)
     state = net.generator.state_dict()
     checkpoint = {

@@ -21,7 +21,7 @@ from mien_export.nets.encoder import Encoder
 from mien_export.nets.layers import EqualLinear, normalise_second_moment
 from mien_export.nets.stylegan2 import Generator, MappingNetwork
 from zoo.faces import as_images, load_faces
-from zoo.faces128 import averaged
+from zoo.faces128 import FOLDED, averaged, fold_offsets
 from zoo.head_start import CONFIG
 from zoo.split import split
 from zoo.training import load, save
@@ -86,6 +86,7 @@ def main() -> None:
     net = averaged(options.run)
     faces = load_faces(options.data, CONFIG.resolution)
     train, _ = split(len(faces))
+    fold_offsets(net.generator, net.encoder, as_images(faces[train[:FOLDED]]))
     codes = codes_of(net.encoder, as_images(faces[train]))
     mapping = gaussian_mapping(codes, axis_effects(net.generator))
     net.generator.mapping.load_state_dict(mapping.state_dict())

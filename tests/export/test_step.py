@@ -12,7 +12,7 @@ import mien_engines
 from mien_engines import Bundle
 from mien_engines.errors import MienError
 from mien_engines.spec import Source
-from mien_export.families.stylegan2_graphs import stylegan2_graphs
+from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
 from mien_export.steps.latent import ProjectionStep, ProjectionTarget
 from mien_export.to_bundle import write_bundle
 
@@ -45,7 +45,7 @@ def torch_run(
     target, *wanted = ProjectionTarget(perceptual)(torch.from_numpy(pictures))
     target, wanted = target.to(dtype), [maps.detach().to(dtype) for maps in wanted]
     step = ProjectionStep(
-        generator.synthesis, perceptual, CONFIG.resolution, generator.mapping.w_avg
+        generator.synthesis, perceptual, CONFIG.resolution, w_variance(generator)
     ).to(dtype)
     ws = torch.from_numpy(start).to(dtype, copy=True).requires_grad_(True)
     adam = torch.optim.Adam([ws], lr=RATE)

@@ -29,6 +29,7 @@ from mien_export.nets.pictures import from_uint8
 from mien_export.nets.vgg import vgg_from_checkpoint
 from mien_export.steps.terms import Perceptual
 from mien_export.to_onnx import onnx_from_module
+from zoo.metrics import squeeze_lpips
 
 WIDTHS = (4, 6, 8, 10, 12)
 STAGES = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -239,26 +240,6 @@ def test_the_published_distance_survives_export() -> None:
     np.testing.assert_allclose(found, outputs["distance"].reshape(-1), rtol=1e-4)
 
 
-def squeezenet_maps(tensors: dict[str, Tensor], image: Tensor) -> list[Tensor]:
-    """The seven maps of SqueezeNet 1.1 (Iandola et al. 2016) that LPIPS compares."""
-    levels = ((image + 1) * 127.5).flip(1)
-    x = levels - torch.tensor([104.0, 117.0, 123.0])[:, None, None]
-    x = F.relu(F.conv2d(x, tensors["features.0.weight"], tensors["features.0.bias"], stride=2))
-    maps = [x]
-    for i in (3, 4, 6, 7, 9, 10, 11, 12):
-        if i in (3, 6, 9):
-            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-        part = {
-            name: [tensors[f"features.{i}.{name}.{p}"] for p in ("weight", "bias")]
-            for name in ("squeeze", "expand1x1", "expand3x3")
-        }
-        x = F.relu(F.conv2d(x, *part["squeeze"]))
-        wide = (F.conv2d(x, *part["expand1x1"]), F.conv2d(x, *part["expand3x3"], padding=1))
-        x = F.relu(torch.cat(wide, 1))
-        maps += [x] if i in (4, 7, 9, 10, 11, 12) else []
-    return maps
-
-
 def test_the_published_example_is_in_the_right_order(shared: Path) -> None:
     import cv2
 
@@ -268,13 +249,9 @@ def test_the_published_example_is_in_the_right_order(shared: Path) -> None:
     for name in ("ref", "p0", "p1"):
         picture = cv2.imread(str(shared / f"data/images/lpips/ex_{name}.png"))[None, :, :, ::-1]
         images[name] = from_uint8(torch.from_numpy(picture.copy()))
-    read = read_state_dict(folder / "squeezenet1_1_converted.pt")
-    tensors = {name: torch.from_numpy(value) for name, value in read.items()}
-    lins = read_state_dict(folder / "squeeze.pth")
-    heads = [torch.from_numpy(lins[f"lin{i}.model.1.weight"]).reshape(-1) for i in range(7)]
     thin, _ = read_vgg(shared / "data/weights/vgg19_16x/5SE.pth")
     net = vgg_from_checkpoint(thin)
-    squeeze = Perceptual(lambda image: squeezenet_maps(tensors, image), heads)
+    squeeze = squeeze_lpips(shared / "data")
     for term in (squeeze, Perceptual(lambda image: net.lifted(net(image)))):
         with torch.no_grad():
             maps = {name: term.features(image) for name, image in images.items()}

@@ -14,6 +14,8 @@ from mien_export.nets.stylegan2 import Generator
 from mien_export.steps.latent import TERMS, ProjectionStep, ProjectionTarget
 from mien_export.steps.terms import Perceptual
 
+VARIANCE_SAMPLES = 1000
+
 
 class Mapping(nn.Module):
     """z, label where classes are known, psi -> w, ws."""
@@ -90,6 +92,19 @@ def _mapping(generator: Generator) -> Graph:
     )
 
 
+@torch.no_grad()
+def w_variance(generator: Generator) -> float:
+    """Return the variance of w, the mean over its axes, from VARIANCE_SAMPLES random faces."""
+    config = generator.config
+    noise = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(VARIANCE_SAMPLES, config.z_dim, generator=noise)]
+    if config.label_dim:
+        inputs.append(
+            torch.eye(config.label_dim)[torch.arange(VARIANCE_SAMPLES) % config.label_dim]
+        )
+    return float(generator.mapping(*inputs).var(0).mean())
+
+
 def _projection(
     generator: Generator, perceptual: Perceptual, ws: Tensor, picture: TensorSpec
 ) -> list[Graph]:
@@ -119,7 +134,7 @@ def _projection(
     zeros = torch.zeros_like(start)
     settings = (torch.tensor([0.05]), torch.tensor([0.99]), torch.tensor([1.0, 0.5, 0.0, 0.0]))
     state = (start, zeros, zeros.clone(), torch.zeros(1))
-    step = ProjectionStep(generator.synthesis, perceptual, config.resolution, average)
+    step = ProjectionStep(generator.synthesis, perceptual, config.resolution, w_variance(generator))
     return [
         Graph(
             "project_target",

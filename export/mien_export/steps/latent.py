@@ -64,14 +64,13 @@ class ProjectionStep(nn.Module):
     """
 
     def __init__(
-        self, synthesis: nn.Module, perceptual: Perceptual, resolution: int, average: Tensor
+        self, synthesis: nn.Module, perceptual: Perceptual, resolution: int, variance: float
     ) -> None:
         super().__init__()
         self.synthesis = synthesis
         self.perceptual = perceptual
         self.ms_ssim = MsSsim(resolution)
-        self.register_buffer("average", average)
-        self.average: Tensor  # [w_dim], the mean w
+        self.variance = variance
 
     def terms(self, ws: Tensor, target: Tensor, wanted: Sequence[Tensor]) -> Tensor:  # [N, T]
         image = self.synthesis(ws)
@@ -80,7 +79,7 @@ class ProjectionStep(nn.Module):
                 self.perceptual(self.perceptual.features(image), wanted),
                 1 - self.ms_ssim(image, target),
                 (image - target).square().mean((1, 2, 3)),
-                (ws - self.average).square().mean((1, 2)),
+                (ws - ws.mean(1, keepdim=True)).square().mean((1, 2)) / self.variance,
             ],
             1,
         )

@@ -38,7 +38,8 @@ class ProjectionSettings:
     steps: Adam steps. rate: learning rate of the first; decay: its factor at each later one.
     perceptual, ms_ssim, pixel, prior: weights of the terms. The first two are LPIPS and
         1 - MS-SSIM; pixel is the mean squared difference in [-1, 1]; prior is the mean squared
-        distance of the code from the mean w.
+        distance of the layers' codes from their mean, in units of the variance of w (after Tov et
+        al. 2021, arXiv 2102.02766, "delta regularisation"): near one w, layers stay exchangeable.
     start: "mean" begins at the mean w; "encoder" at the encoder's guess; "auto" at the encoder's
         where the bundle has one.
     """
