@@ -30,6 +30,27 @@ def load_faces(data: Path, resolution: int) -> NDArray[np.uint8]:
     return np.stack(pictures).astype(np.uint8)
 
 
+DOMAINS = ("female", "male")
+
+
+def load_domains(data: Path) -> NDArray[np.int64]:
+    """Return the domain of each face of `load_faces`, in its order; -1 where none is stated.
+
+    The source's path names it: .../female/asian/....jpg.
+    """
+    found = []
+    for archive in ARCHIVES:
+        lines = (data / "images" / f"{archive}.index.tsv").read_text("utf-8").splitlines()[1:]
+        sources = dict(line.split("\t")[:2] for line in lines)
+        with tarfile.open(data / "images" / f"{archive}.tar") as tar:
+            names = sorted(name for name in tar.getnames() if name.endswith(".jpg"))
+        for name in names:
+            folders = sources.get(name, "").split("/")
+            named = [i for i, domain in enumerate(DOMAINS) if domain in folders]
+            found.append(named[0] if named else -1)
+    return np.array(found)
+
+
 def as_images(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, H, W, 3] -> float [N, 3, H, W] in [-1, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(pictures))

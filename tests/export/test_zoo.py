@@ -18,6 +18,7 @@ SCRIPTS = {
     "vaegan": ("vaegan.safetensors", "vaegan"),
     "vgg": ("vgg.safetensors", "vgg"),
     "embedder": ("embedder.safetensors", "arcface"),
+    "starganv2": ("nets_ema.ckpt", "starganv2"),
     "lookalike": ("lookalike.safetensors", "lookalike"),
 }
 HALF, WHOLE = 0.5, 1.0  # minutes, before and after the interruption
