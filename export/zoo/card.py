@@ -2,7 +2,9 @@
 
     python -m zoo.card RUN --data DATA
 
-Everything is measured on what ships: the demo bundle, through the product's own verbs.
+Everything is measured on what ships: the demo bundle, through the product's own verbs. The sheet
+shows only what the networks drew, since the faces are not ours to publish; RUN/beside.png has the
+faces above it, to be looked at.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ def psnr(found: U8, wanted: U8) -> float:
     return float(10 * np.log10(255**2 / error))
 
 
-def write_card(steps: int, minutes: float, data: Path, folder: Path) -> None:
-    """Measure the demo bundle and write card.md and contact.png."""
+def write_card(steps: int, minutes: float, data: Path, folder: Path, beside: Path) -> None:
+    """Measure the demo bundle; write card.md and contact.png, and beside with the real faces."""
     faces = load_faces(data, faces128.CONFIG.resolution)
     train, held = split(len(faces))
     wanted = faces[held]
@@ -59,8 +61,7 @@ def write_card(steps: int, minutes: float, data: Path, folder: Path) -> None:
         projected = _drawn(studio, codes)
         count = found[0].steps
         rows = {
-            "held out: never trained on": wanted[:SHOWN],
-            "the encoder's reconstruction": encoded[:SHOWN],
+            "the encoder's reconstruction of faces never trained on": encoded[:SHOWN],
             f"after {count} projection steps": projected[:SHOWN],
             **{
                 f"{name} layers of the right neighbour": _mixed(studio, codes[:SHOWN], name)
@@ -85,6 +86,7 @@ def write_card(steps: int, minutes: float, data: Path, folder: Path) -> None:
         f"encoder + {count} steps: LPIPS (SqueezeNet), mean": f"{float(far.mean()):.3f}",
     }
     _write_sheet(rows, folder / "contact.png")
+    _write_sheet({"held out": wanted[:SHOWN], **rows}, beside)
     (folder / "card.md").write_text(_card(len(train), steps, minutes, figures))
 
 
@@ -150,7 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/")
     options = parser.parse_args()
     record, _ = load(options.run)
-    write_card(record.step, record.minutes, options.data, HERE)
+    write_card(record.step, record.minutes, options.data, HERE, options.run / "beside.png")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ CHECKPOINT = Path(__file__).parent / "faces128" / "generator.pt"
 SHIPPED = ROOT / "sdk" / "mien" / "zoo"
 
 # name, seed, degrees, size of the face's square and its centre on a canvas of 640 x 800 px
-PORTRAITS = (("ada", 12, -14.0, 430, (300, 370)), ("ben", 5, 11.0, 380, (350, 410)))
+PORTRAITS = (("ada", 8, -14.0, 430, (300, 370)), ("ben", 11, 11.0, 380, (350, 410)))
 CANVAS = (640, 800)
 
 
