@@ -19,10 +19,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, numpy_helper
 from safetensors.numpy import save_file
+from torch import nn
 
 from mien_engines.bundle import file_entry, save_spec
 from mien_engines.errors import InputError, NonFiniteWeights
 from mien_engines.spec import BundleSpec, GraphSpec, Source
+from mien_export.agreement import with_agreement
 from mien_export.forms import with_forms
 from mien_export.graph import Graph
 from mien_export.precision import in_half
@@ -113,18 +115,27 @@ def write_bundle(
             files={p.name: file_entry(p) for p in sorted(building.iterdir())},
             graphs={g.name: _graph_spec(g) for g in graphs},
         )
+        progress("measuring", len(graphs), len(graphs))
+        modules = {g.name: g.module for g in graphs if isinstance(g.module, nn.Module)}
+        spec = with_agreement(building, spec, modules)
         if fp16:
-            progress("measuring", len(graphs), len(graphs))
             spec = with_forms(building, spec)
         save_spec(building, spec)
         for file in building.iterdir():
             file.chmod(0o644)  # safetensors writes for its owner alone
         building.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        building.rename(folder)
+        _put_in_place(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _put_in_place(building: Path, folder: Path) -> None:
+    """Give building the name of folder, whose old content goes only after that."""
+    replaced = building.with_name(f"{building.name}.replaced")
+    if folder.exists():
+        folder.rename(replaced)
+    building.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _exported(source: onnx.ModelProto, name: str, store: WeightStore) -> onnx.ModelProto:

@@ -20,7 +20,7 @@ from mien.studio import Studio
 
 pytestmark = pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
 
-SHORT = mien.ProjectionSettings(steps=12)
+SHORT = mien.ProjectionSettings(steps=12, start="mean")
 
 
 @pytest.fixture(scope="module")

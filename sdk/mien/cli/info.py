@@ -16,7 +16,7 @@ def command(
     Example: mien info demo
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from mien.bundles import bundle_path
     from mien_engines import Bundle
@@ -30,7 +30,8 @@ def command(
     console.print(f"[bold]{spec.name}[/], family {spec.family}, {opened.folder}")
     console.print(f"from {spec.source.file} ({spec.source.format}), licence {spec.source.licence}")
     console.print(", ".join(f"{key} {value}" for key, value in spec.properties.items()))
-    table = Table("graph", "inputs", "outputs", "sha256", "other forms", box=None)
+    graph_column = Column("graph", no_wrap=True)
+    table = Table(graph_column, "inputs", "outputs", "sha256", "error", "other forms", box=None)
     for name, graph in spec.graphs.items():
         sides = (
             "\n".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in tensors)
@@ -40,9 +41,11 @@ def command(
             name,
             *(side.replace("[", r"\[").replace("'", "") for side in sides),
             spec.files[graph.file].sha256[:12],
+            f"{max(graph.errors.values()):.1e}" if graph.errors else "",
             "\n".join(
                 f"{precision}, off by {max(form.errors.values()):.1e} of range"
                 for precision, form in graph.forms.items()
             ),
         )
     console.print(table)
+    console.print("error: the greatest difference from PyTorch at export, of each output's range")
