@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien_export.checkpoints import read_state_dict
 from mien_export.steps.terms import Perceptual
+
+U8 = NDArray[np.uint8]
 
 CAFFE_MEAN = (104.0, 117.0, 123.0)  # BGR, 0..255: of the converted SqueezeNet
 
@@ -51,3 +55,9 @@ def distances(term: Perceptual, found: Tensor, wanted: Tensor) -> Tensor:
     """The term's value for each pair of images [N, 3, H, W] in [-1, 1]: [N]."""
     values: Tensor = term(term.features(found), term.features(wanted))
     return values
+
+
+def psnr(found: U8, wanted: U8) -> float:
+    """PSNR in dB, from the mean squared error of all pictures, uint8 [N, H, W, 3]."""
+    error = np.square(found.astype(np.float64) - wanted).mean()
+    return float(10 * np.log10(255**2 / error))

@@ -1,14 +1,16 @@
-"""Write what a training run reached, in public formats and float16.
+"""Keep what a training run reached, in public formats and float16.
 
-    python -m zoo.publish RUN
+    python -m zoo.publish NAME RUN
 
-generator.pt is a rosinality checkpoint, {"g_ema", "latent_avg"}; the encoder is safetensors.
-Then ship.py makes the bundle, and card.py measures it.
+The scripts write such files themselves, and they are copied; faces128 becomes a rosinality
+checkpoint, {"g_ema", "latent_avg"}, and an encoder in safetensors. Then ship.py makes the bundle,
+and zoo.cards.NAME measures it.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from torch import Tensor
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.stylegan2 import Generator
 from zoo.faces128 import ENCODER_FILE, PUBLISHED, Networks, averaged
+from zoo.ship import BUNDLES, ZOO
 
 
 def rosinality_from_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,10 +110,16 @@ def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=BUNDLES, help="of the bundle")
     parser.add_argument("run", type=Path, help="folder of the training run")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    publish(averaged(options.run), PUBLISHED, ENCODER_FILE)
+    if options.name == "demo":
+        publish(averaged(options.run), PUBLISHED, ENCODER_FILE)
+        return
+    kept = ZOO / BUNDLES[options.name].checkpoint
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(options.run / kept.name, kept)
 
 
 if __name__ == "__main__":

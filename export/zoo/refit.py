@@ -6,7 +6,7 @@ The adversary can drive the mapping away from the codes that the generator is tr
 then random samples collapse while reconstructions stay good. Here the mapping is trained anew, by
 regression on the Gaussian that has the codes' mean and covariance: a z goes to one w, so it needs
 seconds, and the covariance comes out right, which sliced distances of 192 axes do not reach. RUN
-itself is only read. Then comes zoo.publish REFITTED.
+itself is only read. Then comes zoo.publish demo REFITTED.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Make what `mien demo` runs on: the bundle, and two portraits that its generator drew.
+"""Make what comes with mien: a bundle of each network, and two portraits that its generator drew.
 
-    python export/zoo/ship.py [--detector yunet.onnx]
+    python export/zoo/ship.py [NAME ...] [--detector yunet.onnx]
 
-The bundle goes the way of every checkpoint, through mien export. The portraits are faces of the
+The bundles go the way of every checkpoint, through mien export. The portraits are faces of the
 generator on a canvas, turned and scaled, so that alignment has work to do; their landmarks are
 found by the detector, and without one the portraits stay as they are.
 """
@@ -10,6 +10,7 @@ found by the detector, and without one the portraits stay as they are.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,13 +21,33 @@ from mien.faces.detect import Detector, choose
 from mien.images import save
 from mien.studio import Studio
 from mien_export.content import Extras
-from mien_export.export import export
+from mien_export.export import NO_EXTRAS, export
 from mien_export.families.stylegan2 import OWN_FEATURES
 from mien_export.progress import announce
 
 ROOT = Path(__file__).parents[2]
-CHECKPOINT = Path(__file__).parent / "faces128" / "generator.pt"
+ZOO = Path(__file__).parent
 SHIPPED = ROOT / "sdk" / "mien" / "zoo"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A bundle that comes with mien: its family, its checkpoint in the zoo, and what goes with."""
+
+    family: str
+    checkpoint: str
+    extras: Extras = NO_EXTRAS
+
+
+BUNDLES = {
+    "demo": Shipped("stylegan2", "faces128/generator.pt", Extras(encoder=OWN_FEATURES)),
+    "vgg": Shipped("vgg", "vgg/vgg.safetensors"),
+    "adain": Shipped("adain", "adain/adain.safetensors"),
+    "embedder": Shipped("arcface", "embedder/embedder.safetensors"),
+    "vaegan": Shipped("vaegan", "vaegan/vaegan.safetensors"),
+    "lookalike": Shipped("lookalike", "lookalike/lookalike.safetensors"),
+    "starganv2": Shipped("starganv2", "starganv2/nets_ema.ckpt"),
+}
 
 # name, seed, degrees, size of the face's square and its centre on a canvas of 640 x 800 px
 PORTRAITS = (("ada", 8, -14.0, 430, (300, 370)), ("ben", 11, 11.0, 380, (350, 410)))
@@ -51,25 +72,25 @@ def portrait(
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--detector", type=Path, help="a YuNet file; also draws the portraits anew")
-    options = parser.parse_args()
+def ship(name: str) -> None:
+    """Export a network of the zoo to where mien finds it."""
+    shipped = BUNDLES[name]
     with announce() as progress:
         export(
-            "stylegan2",
-            CHECKPOINT,
-            SHIPPED / "demo",
-            Extras(encoder=OWN_FEATURES),
+            shipped.family,
+            ZOO / shipped.checkpoint,
+            SHIPPED / name,
+            shipped.extras,
             licence="Apache-2.0",
-            name="demo",
+            name=name,
             half=True,
             overwrite=True,
             progress=progress,
         )
-    if options.detector is None:
-        return
-    detector = Detector(options.detector)
+
+
+def draw_portraits(detector: Detector) -> None:
+    """Draw the portraits anew, and find their landmarks."""
     folder = SHIPPED / "portraits"
     folder.mkdir(parents=True, exist_ok=True)
     with Studio("demo") as studio:
@@ -78,6 +99,18 @@ def main() -> None:
             picture = portrait(face, degrees, side, centre)
             save(picture, folder / f"{name}.jpg", edits=["sample"])
             choose(detector.detect(picture), "largest").landmarks.save(folder / f"{name}.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="none means all")
+    parser.add_argument("--detector", type=Path, help="a YuNet file; also draws the portraits anew")
+    options = parser.parse_args()
+    trained = [name for name, x in BUNDLES.items() if (ZOO / x.checkpoint).exists()]
+    for name in options.names or trained:
+        ship(name)
+    if options.detector is not None:
+        draw_portraits(Detector(options.detector))
 
 
 if __name__ == "__main__":
