@@ -24,7 +24,7 @@ import torch
 from models import ZOO_CHECKPOINT, eager_loop, reference_step, zoo_step
 from rounds import CALLS, machine, median_and_p95, take_turns
 
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien_engines import Bundle, backends
 from mien_engines.errors import MienError
 from mien_engines.parity import Referee, excess
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, default=DEMO)
+    parser.add_argument("--bundle", type=Path, default=(BUILT_IN / "demo"))
     parser.add_argument("--checkpoint", type=Path, default=ZOO_CHECKPOINT, help="of the bundle")
     parser.add_argument("--grad-step", action="store_true", help="the reference sizes instead")
     parser.add_argument("--threads", type=int, default=2)

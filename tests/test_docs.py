@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien import errors
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import PLUGIN_HELP, VERBS
 from mien.demo.run import SAMPLES
 from mien.edits.project import FAITHFUL, ProjectionSettings
@@ -37,7 +37,7 @@ RUNS = [
 
 @pytest.mark.parametrize("example", RUNS, ids=[path.stem for path in EXAMPLES])
 def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) -> None:
-    if not (DEMO / "bundle.json").is_file():
+    if not ((BUILT_IN / "demo") / "bundle.json").is_file():
         pytest.skip("the demo bundle is not built: python export/zoo/ship.py")
     if "portraits" in example.read_text() and not list(SAMPLES.glob("*.jpg")):
         pytest.skip("the sample portraits are not there")

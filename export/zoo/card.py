@@ -84,10 +84,8 @@ def _text(card: Card) -> str:
     sheet = "![contact sheet](contact.png)\n\n" if card.sheet else ""
     table = "\n".join(f"| {what} | {value} |" for what, value in card.figures.items())
     remarks = "\n".join(_filled(f"- **{name}**: {x}", "  ") for name, x in card.remarks.items())
-    return (
-        f"# {card.title}\n\n{_filled(card.what)}\n\n{sheet}| figure | value |\n| --- | --- |\n{table}\n\n"
-        f"{remarks}\n"
-    )
+    head = f"# {card.title}\n\n{_filled(card.what)}\n\n{sheet}"
+    return f"{head}| figure | value |\n| --- | --- |\n{table}\n\n{remarks}\n"
 
 
 def _filled(text: str, indent: str = "") -> str:

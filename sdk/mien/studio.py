@@ -60,6 +60,7 @@ class Studio:
         self.num_ws = _property(self.engine, "num_ws")  # layers of a W+ code
         self.w_dim = _property(self.engine, "w_dim")
         self.z_dim = _property(self.engine, "z_dim")
+        self.label_dim = _property(self.engine, "label_dim")  # classes; 0 means none
         self._detector_path = detector
 
     def align(
@@ -162,14 +163,19 @@ class Studio:
         code: NDArray[np.float32] = self.engine.run("invert", picture=pictures)["ws"][0]
         return code
 
-    def sample(self, seed: int, *, psi: float = 0.7) -> NDArray[np.float32]:
+    def sample(
+        self, seed: int, *, psi: float = 0.7, label: int | None = None
+    ) -> NDArray[np.float32]:
         """Return the code [L, D] of a face that does not exist.
 
         psi: truncation: 1 follows the training data, 0 is the mean face.
+        label: the class, 0 to label_dim - 1, of a generator that was trained with classes.
+
+        Raises InputError for a class where there are none, or none where there are some.
         """
         z = np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32)
-        levels = np.full(self.num_ws, psi, np.float32)
-        code: NDArray[np.float32] = self.engine.run("mapping", z=z, psi=levels)["ws"][0]
+        inputs = {"z": z, "psi": np.full(self.num_ws, psi, np.float32), **self._label(label)}
+        code: NDArray[np.float32] = self.engine.run("mapping", **inputs)["ws"][0]
         return code
 
     def render(self, code: ArrayLike) -> Picture:
@@ -224,6 +230,19 @@ class Studio:
         from mien.faces.detect import Detector, choose  # cv2 loads it only when it is asked for
 
         return choose(Detector(self._detector_path).detect(pixels), which).landmarks
+
+    def _label(self, label: int | None) -> dict[str, NDArray[np.float32]]:
+        """The class as the mapping network takes it, one-hot [1, label_dim]."""
+        classes = self.label_dim
+        if classes == 0 and label is None:
+            return {}
+        if classes == 0 or label is None or not 0 <= label < classes:
+            expected = f"0 to {classes - 1}" if classes else "none: it was trained without classes"
+            raise InputError(
+                f"label is {label}, this generator's are {expected}",
+                hint="Pass label=0, for example" if classes else "Leave label out",
+            )
+        return {"label": np.eye(classes, dtype=np.float32)[[label]]}
 
     def _codes(self, code: ArrayLike) -> NDArray[np.float32]:
         array = as_code(code)

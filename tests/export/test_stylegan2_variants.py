@@ -16,8 +16,9 @@ from tests.golden.foreign import write_nvlabs_pkl
 from torch import Tensor
 
 import mien_engines
+from mien import Studio
 from mien_engines import Bundle
-from mien_engines.errors import ArchMismatch
+from mien_engines.errors import ArchMismatch, InputError
 from mien_engines.spec import Source
 from mien_export.checkpoints import mean_w, read_stylegan2
 from mien_export.families.stylegan2 import generator_from_checkpoint
@@ -114,7 +115,13 @@ def exported(
         name="tiny",
         family="stylegan2",
         source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
-        properties={"resolution": generator.config.resolution, "num_ws": LAYERS},
+        properties={
+            "resolution": generator.config.resolution,
+            "num_ws": LAYERS,
+            "w_dim": W,
+            "z_dim": Z,
+            "label_dim": generator.config.label_dim,
+        },
         constants={"w_avg": generator.mapping.w_avg.numpy()},
     )
     return Bundle.open(folder / "bundle"), generator
@@ -147,6 +154,24 @@ def test_graphs_compute_what_the_network_does(
     ws = generator.mapping.truncated(w, torch.full((LAYERS,), 0.5))
     close(torch.from_numpy(mapped["w"]), w.double())
     close(torch.from_numpy(image), generator.synthesis(ws).double())
+
+
+def test_a_studio_draws_a_face_of_a_class(rendering: tuple[Bundle, Generator]) -> None:
+    bundle, generator = rendering
+    with Studio(bundle.folder, backend="ort") as studio:
+        if not studio.label_dim:
+            assert studio.sample(1).shape == (LAYERS, W)
+            with pytest.raises(InputError, match=r"label is 0, .* without classes"):
+                studio.sample(1, label=0)
+            return
+        for wrong in (None, -1, studio.label_dim):
+            with pytest.raises(InputError, match=rf"label is {wrong}, .* are 0 to 2"):
+                studio.sample(1, label=wrong)
+        z = torch.from_numpy(np.random.RandomState(5).randn(1, Z)).float()
+        for label in range(studio.label_dim):
+            w = generator.mapping(z, one_hot(studio.label_dim, 3)[[label]])
+            expected = generator.mapping.truncated(w, torch.ones(LAYERS))[0]
+            close(torch.from_numpy(studio.sample(5, psi=1.0, label=label)), expected.double())
 
 
 @pytest.mark.slow

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 import mien
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.demo.run import own_portraits
 from mien.errors import BackendUnavailable, InputError
 from mien.studio import Studio
 
-pytestmark = pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
+pytestmark = pytest.mark.skipif(
+    not (BUILT_IN / "demo").exists(), reason="the demo bundle is not built"
+)
 
 SHORT = mien.ProjectionSettings(steps=12, start="mean")
 

@@ -17,6 +17,9 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path("face.png"),
     seed: Annotated[int, typer.Option(help="Of a face that does not exist.")] = 0,
     psi: Annotated[float, typer.Option(help="Truncation of that face: 0 is the mean face.")] = 0.7,
+    label: Annotated[
+        int | None, typer.Option(help="Class of that face, where the generator knows classes.")
+    ] = None,
     bundle: Bundle = "demo",
     backend: Backend = None,
     as_json: Json = False,
@@ -30,7 +33,9 @@ def command(
 
     given = None if code is None else load_code(code)
     with Studio(bundle, backend=backend) as studio:
-        picture = studio.render(studio.sample(seed, psi=psi) if given is None else given)
+        picture = studio.render(
+            studio.sample(seed, psi=psi, label=label) if given is None else given
+        )
     picture.save(output)
     answer(
         {"output": output, "size": picture.array.shape[0]},
