@@ -7,6 +7,7 @@ from pathlib import Path
 from mien.errors import InputError
 
 BUILT_IN = Path(__file__).parent / "zoo"
+DETECTOR = "faces"  # the built-in bundle that finds faces, where this copy of mien has it
 
 
 def built_in() -> tuple[str, ...]:
@@ -29,5 +30,27 @@ def bundle_path(name: str | Path) -> Path:
             f"there is no bundle at {name}",
             hint="Make one: mien export stylegan2 CHECKPOINT -o BUNDLE, or use one that comes "
             f"with mien: {', '.join(built_in())}",
+        )
+    return path
+
+
+def detector_path(name: str | Path | None) -> Path:
+    """Return the file or the bundle that finds faces; None means the built-in one.
+
+    Raises InputError where there is none.
+    """
+    if name is None and DETECTOR not in built_in():
+        raise InputError(
+            "no landmarks and no detector were given",
+            hint="Name a YuNet file or a bundle of family faces (detector=, --detector), or a "
+            "landmarks file (landmarks=, --landmarks)",
+        )
+    if name is None or str(name) in built_in():
+        return BUILT_IN / str(name or DETECTOR)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"there is no detector file {name}",
+            hint="Name a YuNet ONNX file or a bundle of family faces",
         )
     return path

@@ -1,13 +1,12 @@
 """Pictures in and out: uint8 RGB [H, W, 3], sRGB, 0..255, upright.
 
-Files are read with Pillow, and only those of five formats; sizes are looked at before anything is
-decoded. Pictures that mien made say so in their metadata (IPTC digital source type).
+Files are read by `mien.decode`. Pictures that mien made say so in their metadata (IPTC digital
+source type).
 """
 
 from __future__ import annotations
 
 import io
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,15 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 import mien
-from mien.errors import DecodeError, InputError, TooLarge, TruncatedImage, UnsupportedFormat
+from mien.decode import load, shown
+from mien.errors import InputError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 100_000_000
-PAPER = (255, 255, 255)  # what shows through transparent pixels
+__all__ = ["Image", "Picture", "as_rgb", "load", "save"]
+
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
@@ -66,7 +64,7 @@ def as_rgb(image: Image) -> U8:
     Raises InputError for arrays of another dtype or shape, and what `load` raises.
     """
     if isinstance(image, Picture):
-        return image.array
+        image = image.array
     if isinstance(image, str | Path):
         return load(image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
@@ -82,85 +80,6 @@ def as_rgb(image: Image) -> U8:
     return np.ascontiguousarray(image)
 
 
-def load(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> U8:
-    """Read a picture file: JPEG, PNG, WebP, BMP or TIFF.
-
-    The EXIF orientation is applied, embedded colour profiles are converted to sRGB, transparent
-    pixels are laid on white, 16 bits are scaled to 8, and float samples are taken as 0..1.
-
-    Raises:
-        DecodeError: no such file, or not a picture. UnsupportedFormat: of another format.
-        TooLarge: more than max_pixels, found in the header. TruncatedImage: the file is cut short.
-    """
-    path = Path(path)
-    _check_file(path)
-    try:
-        with Pillow.open(path, formats=FORMATS) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise TooLarge(
-                    f"{path} has {opened.width} x {opened.height} px, "
-                    f"more than {max_pixels / 1e6:.0f} million",
-                    hint="Scale it down first",
-                )
-            opened.load()
-            return np.asarray(_srgb(ImageOps.exif_transpose(opened)))
-    except UnidentifiedImageError as error:
-        raise UnsupportedFormat(
-            f"{path} is not a picture of a known format",
-            hint=f"Those that are read: {', '.join(FORMATS)}",
-        ) from error
-    except Pillow.DecompressionBombError as error:
-        raise TooLarge(f"{path}: {error}", hint="Scale it down first") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        if "truncated" in str(error).lower() or isinstance(error, EOFError):
-            raise TruncatedImage(
-                f"{path} ends before the picture does", hint="Copy or download it again"
-            ) from error
-        raise DecodeError(
-            f"{path} cannot be decoded: {error}", hint="Is the file damaged?"
-        ) from error
-
-
-def _check_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise DecodeError(f"{path} cannot be read: {error}", hint="Check the path") from error
-    if not stat.S_ISREG(mode):
-        raise DecodeError(f"{path} is not a file", hint="Name a picture file")
-
-
-def _srgb(image: Pillow.Image) -> Pillow.Image:
-    """Convert any mode to 8-bit sRGB."""
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        image = Pillow.fromarray((levels // 257).clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        levels = np.nan_to_num(np.asarray(image)).clip(0, 1)
-        image = Pillow.fromarray((levels * 255).round().astype(np.uint8))
-    profile = image.info.get("icc_profile")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Pillow.new("RGBA", image.size, (*PAPER, 255))
-        image = Pillow.alpha_composite(paper, image).convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        image = _from_profile(image, profile)
-    return image.convert("RGB")
-
-
-def _from_profile(image: Pillow.Image, profile: bytes) -> Pillow.Image:
-    """Convert colours from an embedded profile. A profile that cannot be used is left out, since
-    the picture without it is what every other program shows."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted or image
-
-
 def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
     """Write image, uint8 RGB [H, W, 3], as PNG, JPEG or WebP, by suffix.
 
@@ -173,16 +92,17 @@ def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise InputError(
-            f"{path.name}: pictures are not written as {path.suffix or 'a file without suffix'}",
+            f"{shown(path)}: pictures are not written as {path.suffix or 'a file without suffix'}",
             hint=f"Name it {', '.join(SUFFIXES)}",
         )
     partial = path.with_name(f".{path.name}.part")
     try:
         Pillow.fromarray(as_rgb(image)).save(partial, kind, **_marked(kind, edits))
         partial.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # WebP and JPEG hold no side of any length
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path} cannot be written: {error.strerror or error}", hint="Check the folder"
+            f"{shown(path)} cannot be written: {why}", hint="Check the folder, or save it as .png"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mien.bundles import bundle_path
+from mien.bundles import bundle_path, detector_path
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
 from mien.edits.project import Projection, ProjectionSettings, crops, project
 from mien.errors import ArchMismatch, InputError
 from mien.faces.align import AlignedFace, align
-from mien.faces.landmarks import Landmarks, read_landmarks
+from mien.faces.landmarks import Landmarks, as_landmarks
+from mien.faces.paste import FEATHER, paste
 from mien.images import Image, Picture, as_rgb
 from mien_engines import Choice, Engine
 from mien_engines import open as open_engine
 
 if TYPE_CHECKING:
-    from mien.faces.detect import Which
+    from mien.faces.detect import DetectedFace, Finder, Which
 
 FAMILY = "stylegan2"
 
@@ -34,7 +35,8 @@ class Studio:
         bundle: "demo", mien's own small generator, or the folder or zip of a bundle.
         backend: "ort", "ort-cuda", "ov" or "ov-bf16"; None takes the fastest whose accuracy
             passes the bundle's gate, measured once a machine. Nothing falls back silently.
-        detector: a YuNet ONNX file that finds faces; None means landmarks come with each call.
+        detector: what finds faces: a YuNet ONNX file, or a bundle of family `faces`. None means
+            mien's own, or that landmarks come with each call where this copy has none.
         threads: of each call; None means one for each physical core.
 
     Raises:
@@ -61,7 +63,10 @@ class Studio:
         self.w_dim = _property(self.engine, "w_dim")
         self.z_dim = _property(self.engine, "z_dim")
         self.label_dim = _property(self.engine, "label_dim")  # classes; 0 means none
-        self._detector_path = detector
+        self._detector = detector
+        self._finder: Finder | None = None
+        self._finder_lock = threading.Lock()
+        self._threads = threads
 
     def align(
         self,
@@ -76,17 +81,65 @@ class Studio:
         Args:
             photo: a path, a Picture, or uint8 RGB [H, W, 3].
             landmarks: 5 or 68 points, or a file of them; None asks the detector.
-            which: of several faces, "only" (an error if there are more), "largest", or a number.
+            which: of several faces, "only" (an error if there are more), "largest", or a number,
+                from 0 at the left.
             size: of the crop in px; None means the generator's.
 
-        Returns the crop with the transform back to the photograph: `mien.faces.paste`.
+        Returns the crop with the way back to the photograph, for `paste`.
 
         Raises:
             NoFace, AmbiguousFace; InputError where neither landmarks nor a detector are given.
         """
         pixels = as_rgb(photo)
-        found = self._landmarks(pixels, landmarks, which)
-        return align(pixels, found, size=size or self.resolution)
+        points = self._landmarks(pixels, landmarks, which)
+        return align(pixels, points, size=self.resolution if size is None else size)
+
+    def align_all(
+        self,
+        photo: Image,
+        *,
+        landmarks: Sequence[Landmarks | str | Path] | None = None,
+        size: int | None = None,
+    ) -> list[AlignedFace]:
+        """Cut all faces out of a photograph, from left to right.
+
+        Arguments and errors are those of `align`; landmarks has one entry a face, whose order is
+        kept.
+        """
+        pixels = as_rgb(photo)
+        points = (
+            [face.landmarks for face in self._faces(pixels)]
+            if landmarks is None
+            else [as_landmarks(one) for one in landmarks]
+        )
+        return [align(pixels, p, size=self.resolution if size is None else size) for p in points]
+
+    def paste(
+        self,
+        photo: Image,
+        face: AlignedFace,
+        edited: Image,
+        *,
+        feather: float = FEATHER,
+        match_colour: float = 1.0,
+    ) -> Picture:
+        """Lay an edited crop back into the photograph, at the photograph's resolution.
+
+        Args:
+            photo: the one that was given to `align`, or that with other faces pasted into it.
+            face: from `align`. edited: its crop after the edit, a square of any size.
+            feather: the part of the square's side over which the edit fades in at each edge.
+            match_colour: how far its colours follow the photograph's, 0 to 1, judged by the rim
+                that fades.
+
+        Raises InputError for a photograph of another size, an edit that is no square, and values
+        beyond their ranges.
+        """
+        pixels = paste(
+            as_rgb(photo), face, as_rgb(edited), feather=feather, match_colour=match_colour
+        )
+        before = [e for one in (photo, edited) if isinstance(one, Picture) for e in one.edits]
+        return Picture(pixels, (*dict.fromkeys(before), "paste"))
 
     def project(
         self,
@@ -204,6 +257,8 @@ class Studio:
     def close(self) -> None:
         """Free what the backends hold. The studio must not be used afterwards."""
         self.engine.close()
+        if self._finder is not None:
+            self._finder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -217,19 +272,21 @@ class Studio:
         landmarks: Landmarks | str | Path | None,
         which: Which,
     ) -> Landmarks:
-        if isinstance(landmarks, Landmarks):
-            return landmarks
         if landmarks is not None:
-            return read_landmarks(landmarks)
-        if self._detector_path is None:
-            raise InputError(
-                "no landmarks and no detector were given",
-                hint="Name a YuNet file (detector=, --detector) or a landmarks file "
-                "(landmarks=, --landmarks)",
-            )
-        from mien.faces.detect import Detector, choose  # cv2 loads it only when it is asked for
+            return as_landmarks(landmarks)
+        from mien.faces.detect import choose
 
-        return choose(Detector(self._detector_path).detect(pixels), which).landmarks
+        return choose(self._faces(pixels), which).landmarks
+
+    def _faces(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
+        """What the detector finds; it is opened at its first use."""
+        from mien.faces.detect import open_detector
+
+        with self._finder_lock:
+            if self._finder is None:
+                path = detector_path(self._detector)
+                self._finder = open_detector(path, threads=self._threads)
+        return self._finder.detect(pixels)
 
     def _label(self, label: int | None) -> dict[str, NDArray[np.float32]]:
         """The class as the mapping network takes it, one-hot [1, label_dim]."""

@@ -15,12 +15,14 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.faces.landmarks import Landmarks
+from mien.faces.quality import Flag, flags_of
 
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 OVERSAMPLING = 4  # the warp draws this much larger than the crop, then scales down
 MAX_TRANSFORM = 4096  # px
+MAX_REACH = 8  # a square larger than the photograph so many times shows nothing of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +31,24 @@ class AlignedFace:
 
     image: uint8 RGB [S, S, 3].
     quad: corners of the crop in the photograph, [4, 2] px: top left, bottom left, bottom right,
-        top right.
-    to_photo: 3x3, from px of the crop to px of the photograph (corner of the top left pixel: 0, 0).
+        top right. Counted as landmarks are: the centre of the first pixel is 0, 0.
+    to_photo: 3x3, from px of the crop to px of the photograph, both counted from the outer corner
+        of the first pixel. It is what was done, so it has the half pixel and the rounding to whole
+        pixels in it by which the recipe's crop is off its quad.
     photo_size: width and height of the photograph.
+    flags: what may make the crop a poor one: "small", "cut off", "profile", "mirrored".
     """
 
     image: U8
     quad: F64
     to_photo: F64
     photo_size: tuple[int, int]
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Side of the crop in px."""
+        return int(self.image.shape[0])
 
     @property
     def to_crop(self) -> F64:
@@ -77,12 +88,26 @@ def align(
 
     Raises InputError for a size below 1 or landmarks far outside the photograph.
     """
+    quad = quad_from_landmarks(landmarks)
+    flags = flags_of(landmarks, quad, (photo.shape[1], photo.shape[0]), size)
+    return cut(photo, quad, size=size, transform_size=transform_size, flags=flags)
+
+
+def cut(
+    photo: U8,  # [H, W, 3], RGB
+    quad: F64,  # [4, 2]
+    *,
+    size: int,
+    transform_size: int | None = None,
+    flags: tuple[Flag, ...] = (),
+) -> AlignedFace:
+    """Cut out a square by its corners. Arguments and errors are those of `align`."""
     if not 1 <= size <= MAX_TRANSFORM:
         raise InputError(f"size is {size} px, expected 1 to {MAX_TRANSFORM}")
     drawn = transform_size or min(OVERSAMPLING * size, max(MAX_TRANSFORM, size))
-    quad = quad_from_landmarks(landmarks)
     _check_overlap(quad, photo)
-    image, local = _shrunk(Image.fromarray(photo), quad.copy(), size)
+    image, local = _shrunk(Image.fromarray(photo), quad, size)
+    to_photo = _to_photo(local, size, photo.shape[1] / image.width, photo.shape[0] / image.height)
     image, local = _cropped(image, local)
     image, local = _padded(image, local)
     corners = tuple((local + 0.5).flatten())
@@ -92,11 +117,17 @@ def align(
     if size != drawn:
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     photo_size = (photo.shape[1], photo.shape[0])
-    return AlignedFace(np.asarray(image), quad, _to_photo(quad, size), photo_size)
+    return AlignedFace(np.asarray(image), quad, to_photo, photo_size, flags)
 
 
-def _to_photo(quad: F64, size: int) -> F64:
-    origin, down, right = quad[0], quad[1] - quad[0], quad[3] - quad[0]
+def _to_photo(
+    quad: F64,  # [4, 2], in the photograph as it was scaled down
+    size: int,
+    per_x: float,  # px of the photograph to one of the scaled one
+    per_y: float,
+) -> F64:
+    corners = (quad + 0.5) * [per_x, per_y]  # from centres of pixels to their outer corners
+    origin, down, right = corners[0], corners[1] - corners[0], corners[3] - corners[0]
     matrix = np.eye(3)
     matrix[:2, 0], matrix[:2, 1], matrix[:2, 2] = right / size, down / size, origin
     return matrix
@@ -114,17 +145,20 @@ def _check_overlap(quad: F64, photo: U8) -> None:
             f"the landmarks lie outside the photograph of {width} x {height} px",
             hint="Are they of another photograph, or of a scaled one?",
         )
-    if _side(quad) > 64 * max(width, height):
-        raise InputError("the landmarks are far larger than the photograph")
+    if _side(quad) > MAX_REACH * max(width, height):
+        raise InputError(
+            f"the face's square has sides of {_side(quad):.0f} px, the photograph of "
+            f"{width} x {height} px shows next to nothing of it",
+            hint="Are the landmarks of another photograph, or of a scaled one?",
+        )
 
 
 def _shrunk(image: Image.Image, quad: F64, size: int) -> tuple[Image.Image, F64]:
     """Scale a much larger photograph down first."""
     shrink = int(np.floor(_side(quad) / size * 0.5))
     if shrink > 1:
-        scaled = (round(image.width / shrink), round(image.height / shrink))
-        image = image.resize(scaled, Image.Resampling.LANCZOS)
-        quad /= shrink
+        scaled = (max(round(image.width / shrink), 1), max(round(image.height / shrink), 1))
+        return image.resize(scaled, Image.Resampling.LANCZOS), quad / shrink
     return image, quad
 
 

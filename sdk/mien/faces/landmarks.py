@@ -9,18 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.decode import shown
 from mien.errors import CorruptFile, InputError
 
 F64 = NDArray[np.float64]
 COUNTS = (5, 68)
+MAX_BYTES = 1 << 20  # of a file; 68 points take a few thousand
 
 
 @dataclass(frozen=True)
 class Anchors:
-    """What the FFHQ frame is made of, each [2], x and y in px; left and right as in the picture."""
+    """What a face is placed by, each [2], x and y in px; left and right as in the picture."""
 
     eye_left: F64
     eye_right: F64
+    nose: F64
     mouth_left: F64
     mouth_right: F64
 
@@ -56,18 +59,32 @@ class Landmarks:
             )
 
     def anchors(self) -> Anchors:
-        """Return eye centres and mouth corners."""
+        """Return eye centres, nose tip and mouth corners."""
         p = self.points
         if len(p) == 5:
-            return Anchors(p[0], p[1], p[3], p[4])
+            return Anchors(*p)
         # Ionov's alignment and NVlabs' recipe: eyes are the means of their six contour points.
-        return Anchors(p[36:42].mean(0), p[42:48].mean(0), p[48], p[54])
+        return Anchors(p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54])
 
     def save(self, path: str | Path) -> Path:
-        """Write as JSON: {"points": [[x, y], ...]}."""
-        path = Path(path)
-        path.write_text(json.dumps({"points": self.points.round(3).tolist()}) + "\n")
-        return path
+        """Write as JSON: {"points": [[x, y], ...]}. Raises InputError where it cannot be."""
+        return write_json({"points": self.points.round(3).tolist()}, path)
+
+
+def write_json(record: object, path: str | Path) -> Path:
+    """Write a record; what stood at path stays until the new file is whole."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_text(json.dumps(record) + "\n", "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)} cannot be written: {error.strerror}", hint="Check the folder"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def read_landmarks(path: str | Path) -> Landmarks:
@@ -77,22 +94,34 @@ def read_landmarks(path: str | Path) -> Landmarks:
     """
     path = Path(path)
     try:
-        points = _points(path)
-        return Landmarks(np.asarray(points, np.float64))
+        return Landmarks(np.asarray(_points(path), np.float64))
     except InputError as error:
-        raise InputError(f"{path}: {error.message}", hint=error.hint) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{shown(path)}: {error.message}", hint=error.hint) from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CorruptFile(
-            f"{path} holds no landmarks: {error}", hint="Write one row a point: x y"
+            f"{shown(path)} holds no landmarks: {' '.join(str(error).split())}",
+            hint="Write one row a point: x y",
         ) from error
 
 
+def as_landmarks(given: Landmarks | str | Path) -> Landmarks:
+    """Return landmarks, read from a file where one is named. Raises what `read_landmarks` does."""
+    return given if isinstance(given, Landmarks) else read_landmarks(given)
+
+
 def _points(path: Path) -> ArrayLike:
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"it has {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
+    if path.suffix == ".npy":
+        # Mapped, not read: a header may promise more than there is.
+        array: ArrayLike = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+    text = path.read_text("utf-8")
     if path.suffix == ".json":
-        content = json.loads(path.read_text())
+        content = json.loads(text)
         points: ArrayLike = content["points"] if isinstance(content, dict) else content
         return points
-    if path.suffix == ".npy":
-        array: ArrayLike = np.load(path, allow_pickle=False)
-        return array
-    return np.loadtxt(path, delimiter="," if "," in path.read_text() else None)
+    rows = [line.replace(",", " ").split() for line in text.splitlines()]
+    return [[float(value) for value in row] for row in rows if row and not row[0].startswith("#")]

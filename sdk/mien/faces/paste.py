@@ -5,11 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mien.errors import InputError
-from mien.faces.align import AlignedFace
+from mien.faces.align import MAX_TRANSFORM, AlignedFace
+from mien.faces.colour import match_colours
 
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
+
+FEATHER = 0.1
+LEAST_RIM = 0.05  # of the side: how wide the rim is that colours are taken from, at the least
+RIM_SIZE = 256  # px, side of the pictures that colours are compared in: more says nothing more
 
 
 def paste(
@@ -17,45 +25,123 @@ def paste(
     face: AlignedFace,
     edited: U8,  # [S, S, 3], RGB, any S
     *,
-    feather: float = 0.1,
+    feather: float = FEATHER,
+    match_colour: float = 1.0,
 ) -> U8:  # [H, W, 3]
-    """Lay edited over the square it came from, fading over `feather` of its side at each edge.
+    """Lay edited over the square it came from.
 
+    The edit is drawn at the photograph's scale (Lanczos, then a cubic warp) and blended in sRGB.
     Pixels outside the square keep their bits.
 
-    Raises InputError where the photograph is not the one that was aligned.
+    Args:
+        feather: the part of the square's side over which it fades in at each edge, 0 to 0.5.
+        match_colour: how far its colours are moved to the photograph's, 0 to 1, judged by the rim
+            that fades: see `mien.faces.colour`.
+
+    Raises InputError where the photograph is not the one that was aligned, for an edit that is no
+    square, and for feather and match_colour beyond their ranges.
     """
+    _check(photo, face, edited, feather, match_colour)
+    coloured = match_colours(edited, face.image, _rim(face, feather), match_colour)
+    scaled = _at_photo_scale(coloured, face)
+    left, top, right, bottom = _frame(face)
+    if left >= right or top >= bottom:
+        return photo.copy()
+    # Pixel centres: OpenCV counts them from 0, the transform from the corner of the first pixel.
+    scale = face.size / scaled.shape[0]
+    matrix = _shift(-left - 0.5, -top - 0.5) @ face.to_photo @ np.diag([scale, scale, 1])
+    warped = cv2.warpAffine(
+        scaled,
+        (matrix @ _shift(0.5, 0.5))[:2],
+        (right - left, bottom - top),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    weight = _weight(face, feather, (left, top, right, bottom))[:, :, None]
+    part = photo[top:bottom, left:right]
+    mixed = np.rint(part + weight * (warped - part)).clip(0, 255).astype(np.uint8)
+    result = photo.copy()
+    result[top:bottom, left:right] = np.where(weight > 0, mixed, part)
+    return result
+
+
+def _check(photo: U8, face: AlignedFace, edited: U8, feather: float, match_colour: float) -> None:
     if (photo.shape[1], photo.shape[0]) != face.photo_size:
         raise InputError(
             f"the photograph has {photo.shape[1]} x {photo.shape[0]} px, "
             f"the aligned one had {face.photo_size[0]} x {face.photo_size[1]}",
             hint="Pass the photograph that was given to align",
         )
+    if edited.shape[0] != edited.shape[1]:
+        raise InputError(
+            f"the edited crop has {edited.shape[1]} x {edited.shape[0]} px, expected a square",
+            hint="Pass the whole crop, at any size",
+        )
     if not 0 <= feather <= 0.5:
         raise InputError(f"feather is {feather}, expected 0 to 0.5 of the square's side")
-    size = edited.shape[0]
-    scale = face.image.shape[0] / size
-    # Pixel centres: OpenCV counts them from 0, the transform from the corner of the first pixel.
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    matrix = np.linalg.inv(half) @ face.to_photo @ np.diag([scale, scale, 1]) @ half
-    smaller = max(1.0, 1 / float(np.hypot(*matrix[:2, 0])))
-    if smaller > 1:  # averages first, so that fine detail does not alias
-        edited = cv2.GaussianBlur(edited, (0, 0), 0.5 * np.sqrt(smaller**2 - 1))
-    frame = face.photo_size
-    warped = cv2.warpAffine(
-        edited, matrix[:2], frame, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    if not 0 <= match_colour <= 1:
+        raise InputError(f"match_colour is {match_colour}, expected 0 to 1")
+
+
+def _at_photo_scale(picture: F32, face: AlignedFace) -> F32:
+    """Scale a crop so that its px are about as large as the photograph's: no detail aliases."""
+    size = picture.shape[0]
+    side = int(np.ceil(np.hypot(*face.to_photo[:2, 0]) * face.size))
+    wanted = max(1, min(side, max(size, MAX_TRANSFORM)))
+    if wanted == size:
+        return picture
+    planes = [
+        Image.fromarray(plane).resize((wanted, wanted), Image.Resampling.LANCZOS)
+        for plane in np.ascontiguousarray(picture.transpose(2, 0, 1))
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
+def _frame(face: AlignedFace) -> tuple[int, int, int, int]:
+    """The part of the photograph that the square touches: left, top, right, bottom."""
+    corners = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 1]], float) * [
+        face.size, face.size, 1
+    ]  # fmt: skip
+    places = (corners @ face.to_photo.T)[:, :2]
+    low = np.floor(places.min(0)).astype(int).clip(0)
+    high = np.ceil(places.max(0)).astype(int).clip(None, face.photo_size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _weight(face: AlignedFace, feather: float, frame: tuple[int, int, int, int]) -> F32:
+    """How much of the edit is seen at each pixel of the frame [H, W], 0..1."""
+    left, top, right, bottom = frame
+    x, y = np.arange(left, right)[None, :] + 0.5, np.arange(top, bottom)[:, None] + 0.5
+    across, down = (  # summed in float32, which a px is far above; four times as fast
+        (row[0] * x + row[2]).astype(np.float32) + (row[1] * y).astype(np.float32)
+        for row in face.to_crop[:2] / face.size
     )
-    weight = cv2.warpAffine(_feathered(size, feather), matrix[:2], frame)[:, :, None]
-    mixed = photo + weight * (warped.astype(np.float32) - photo)
-    return np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), photo).astype(np.uint8)
-
-
-def _feathered(size: int, feather: float) -> NDArray[np.float32]:
-    """A weight [size, size]: 1 inside, falling smoothly to 0 at the edges."""
-    if feather == 0:
-        return np.ones((size, size), np.float32)
-    position = (np.arange(size, dtype=np.float32) + 0.5) / size
-    ramp = np.clip(np.minimum(position, 1 - position) / feather, 0, 1)
-    smooth = ramp * ramp * (3 - 2 * ramp)
-    weight: NDArray[np.float32] = np.outer(smooth, smooth).astype(np.float32)
+    weight: F32 = _ramp(across, feather) * _ramp(down, feather)
     return weight
+
+
+def _ramp(position: F32, feather: float) -> F32:
+    """1 inside, falling smoothly to 0 at both ends of [0, 1], and 0 beyond."""
+    inside = np.minimum(position, 1 - position)
+    if feather == 0:
+        return (inside > 0).astype(np.float32)
+    ramp = np.clip(inside / feather, 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32, copy=False)
+
+
+def _rim(face: AlignedFace, feather: float) -> F32:
+    """Weights [R, R] of where the crop fades, as far as the photograph reaches."""
+    size = min(face.size, RIM_SIZE)
+    centres: F32 = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    ramp = _ramp(centres, max(feather, LEAST_RIM))
+    weight = np.outer(ramp, ramp)
+    across, down = centres[None, :] * face.size, centres[:, None] * face.size
+    x, y = (row[0] * across + row[1] * down + row[2] for row in face.to_photo[:2])
+    width, height = face.photo_size
+    within = (x > 0) & (y > 0) & (x < width) & (y < height)
+    rim: F32 = (4 * weight * (1 - weight) * within).astype(np.float32)
+    return rim
+
+
+def _shift(x: float, y: float) -> F64:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
