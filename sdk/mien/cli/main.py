@@ -20,6 +20,7 @@ VERBS = {
     "doctor": "Say what is installed, which backends open, and what to type.",
     "info": "Say what a bundle holds.",
     "align": "Cut a face out of a photograph, upright and framed.",
+    "paste": "Put an edited face back into its photograph.",
     "project": "Find the W+ code of a face.",
     "mix": "Draw one face with layers of another.",
     "render": "Draw a code, or a face that does not exist.",

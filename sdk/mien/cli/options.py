@@ -20,14 +20,18 @@ Backend = Annotated[
 ]
 Detector = Annotated[
     Path | None,
-    typer.Option("--detector", envvar="MIEN_DETECTOR", help="A YuNet ONNX file that finds faces."),
+    typer.Option(
+        "--detector",
+        envvar="MIEN_DETECTOR",
+        help="What finds faces: a YuNet ONNX file or a bundle of family faces.",
+    ),
 ]
 LandmarksFile = Annotated[
     Path | None,
     typer.Option("--landmarks", help="A file of 5 or 68 points, instead of a detector."),
 ]
 Which = Annotated[
-    str, typer.Option("--face", help="Of several faces: only, largest, or a number from 0.")
+    str, typer.Option("--face", help="Of several faces: only, largest, or a number, 0 at the left.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

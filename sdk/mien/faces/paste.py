@@ -9,7 +9,7 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.faces.align import MAX_TRANSFORM, AlignedFace
-from mien.faces.colour import match_colours
+from mien.faces.colour import match_light
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -42,7 +42,7 @@ def paste(
     square, and for feather and match_colour beyond their ranges.
     """
     _check(photo, face, edited, feather, match_colour)
-    coloured = match_colours(edited, face.image, _rim(face, feather), match_colour)
+    coloured = match_light(edited, face.image, _rim(face, feather), match_colour)
     scaled = _at_photo_scale(coloured, face)
     left, top, right, bottom = _frame(face)
     if left >= right or top >= bottom:
