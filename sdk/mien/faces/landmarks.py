@@ -116,8 +116,7 @@ def _points(path: Path) -> ArrayLike:
         raise ValueError(f"it has {path.stat().st_size} bytes, expected at most {MAX_BYTES}")
     if path.suffix == ".npy":
         # Mapped, not read: a header may promise more than there is.
-        array: ArrayLike = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
+        return np.lib.format.open_memmap(path, mode="r")
     text = path.read_text("utf-8")
     if path.suffix == ".json":
         content = json.loads(text)
