@@ -139,7 +139,7 @@ class Studio:
             as_rgb(photo), face, as_rgb(edited), feather=feather, match_colour=match_colour
         )
         before = [e for one in (photo, edited) if isinstance(one, Picture) for e in one.edits]
-        return Picture(pixels, (*dict.fromkeys(before), "paste"))
+        return Picture(pixels, tuple(dict.fromkeys([*before, "paste"])))
 
     def project(
         self,

@@ -22,6 +22,7 @@ U8 = NDArray[np.uint8]
 
 OVERSAMPLING = 4  # the warp draws this much larger than the crop, then scales down
 MAX_TRANSFORM = 4096  # px
+STEEPNESS = 3.0  # the blur of the padding ends a third of the pad inside the photograph
 MAX_REACH = 8  # a square larger than the photograph so many times shows nothing of it
 
 
@@ -37,6 +38,8 @@ class AlignedFace:
         pixels in it by which the recipe's crop is off its quad.
     photo_size: width and height of the photograph.
     flags: what may make the crop a poor one: "small", "cut off", "profile", "mirrored".
+    blurred: how far from the left, upper, right and lower edge of the photograph the crop is
+        blurred, in px of the photograph; 0 where the square does not reach beyond it.
     """
 
     image: U8
@@ -44,6 +47,7 @@ class AlignedFace:
     to_photo: F64
     photo_size: tuple[int, int]
     flags: tuple[Flag, ...] = ()
+    blurred: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     @property
     def size(self) -> int:
@@ -107,9 +111,10 @@ def cut(
     drawn = transform_size or min(OVERSAMPLING * size, max(MAX_TRANSFORM, size))
     _check_overlap(quad, photo)
     image, local = _shrunk(Image.fromarray(photo), quad, size)
-    to_photo = _to_photo(local, size, photo.shape[1] / image.width, photo.shape[0] / image.height)
+    per_x, per_y = photo.shape[1] / image.width, photo.shape[0] / image.height
+    to_photo = _to_photo(local, size, per_x, per_y)
     image, local = _cropped(image, local)
-    image, local = _padded(image, local)
+    image, local, blurred = _padded(image, local)
     corners = tuple((local + 0.5).flatten())
     image = image.transform(
         (drawn, drawn), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
@@ -117,7 +122,15 @@ def cut(
     if size != drawn:
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     photo_size = (photo.shape[1], photo.shape[0])
-    return AlignedFace(np.asarray(image), quad, to_photo, photo_size, flags)
+    left, top, right, bottom = blurred
+    return AlignedFace(
+        image=np.asarray(image),
+        quad=quad,
+        to_photo=to_photo,
+        photo_size=photo_size,
+        flags=flags,
+        blurred=(left * per_x, top * per_y, right * per_x, bottom * per_y),
+    )
 
 
 def _to_photo(
@@ -182,20 +195,23 @@ def _cropped(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
     return image, quad
 
 
-def _padded(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
-    """Continue the picture where the square reaches beyond it."""
+def _padded(
+    image: Image.Image, quad: F64
+) -> tuple[Image.Image, F64, tuple[float, float, float, float]]:
+    """Continue the picture where the square reaches beyond it. The third result is how far from its
+    left, upper, right and lower edge the picture itself is blurred by that."""
     border = _border(quad)
     low, high = np.floor(quad.min(0)).astype(int), np.ceil(quad.max(0)).astype(int)
     pad = (
-        max(-low[0] + border, 0),
-        max(-low[1] + border, 0),
-        max(high[0] - image.width + border, 0),
-        max(high[1] - image.height + border, 0),
+        max(int(-low[0]) + border, 0),
+        max(int(-low[1]) + border, 0),
+        max(int(high[0]) - image.width + border, 0),
+        max(int(high[1]) - image.height + border, 0),
     )
     if max(pad) <= border - 4:
-        return image, quad
-    pad = tuple(np.maximum(pad, round(_side(quad) * 0.3)))
-    left, top, right, bottom = pad
+        return image, quad, (0.0, 0.0, 0.0, 0.0)
+    least = round(_side(quad) * 0.3)
+    left, top, right, bottom = (max(wanted, least) for wanted in pad)
     pixels = np.pad(
         np.asarray(image, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect"
     )
@@ -208,7 +224,9 @@ def _padded(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
     # SciPy's gaussian_filter, which the recipe names, cuts at four sigma and reflects the edge.
     reach = 2 * int(4 * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(pixels, (reach, reach), sigma, borderType=cv2.BORDER_REFLECT)
-    pixels += (blurred - pixels) * np.clip(mask * 3.0 + 1.0, 0.0, 1.0)
+    pixels += (blurred - pixels) * np.clip(mask * STEEPNESS + 1.0, 0.0, 1.0)
     pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(mask, 0.0, 1.0)
     levels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-    return Image.fromarray(levels), quad + np.array([left, top])
+    # A side that needed no padding is blurred too, but only beyond the square.
+    inwards = [max(wanted, least) / STEEPNESS if wanted else 0.0 for wanted in pad]
+    return Image.fromarray(levels), quad + [left, top], (*inwards,)

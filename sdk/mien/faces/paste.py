@@ -14,6 +14,7 @@ from mien.faces.colour import match_light
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
+Frame = tuple[int, int, int, int]  # left, top, right, bottom in px of the photograph
 
 FEATHER = 0.1
 LEAST_RIM = 0.05  # of the side: how wide the rim is that colours are taken from, at the least
@@ -31,7 +32,8 @@ def paste(
     """Lay edited over the square it came from.
 
     The edit is drawn at the photograph's scale (Lanczos, then a cubic warp) and blended in sRGB.
-    Pixels outside the square keep their bits.
+    Pixels outside the square keep their bits. Where alignment blurred the photograph, because the
+    square reaches beyond it, the edit's change is added to the photograph's own detail.
 
     Args:
         feather: the part of the square's side over which it fades in at each edge, 0 to 0.5.
@@ -42,24 +44,17 @@ def paste(
     square, and for feather and match_colour beyond their ranges.
     """
     _check(photo, face, edited, feather, match_colour)
-    coloured = match_light(edited, face.image, _rim(face, feather), match_colour)
-    scaled = _at_photo_scale(coloured, face)
-    left, top, right, bottom = _frame(face)
+    frame = _frame(face)
+    left, top, right, bottom = frame
     if left >= right or top >= bottom:
         return photo.copy()
-    # Pixel centres: OpenCV counts them from 0, the transform from the corner of the first pixel.
-    scale = face.size / scaled.shape[0]
-    matrix = _shift(-left - 0.5, -top - 0.5) @ face.to_photo @ np.diag([scale, scale, 1])
-    warped = cv2.warpAffine(
-        scaled,
-        (matrix @ _shift(0.5, 0.5))[:2],
-        (right - left, bottom - top),
-        flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    weight = _weight(face, feather, (left, top, right, bottom))[:, :, None]
     part = photo[top:bottom, left:right]
-    mixed = np.rint(part + weight * (warped - part)).clip(0, 255).astype(np.uint8)
+    new = _warped(match_light(edited, face.image, _rim(face, feather), match_colour), face, frame)
+    if any(face.blurred):
+        old = _warped(face.image.astype(np.float32), face, frame)
+        new += _blurred(face, frame)[:, :, None] * (part - old)
+    weight = _weight(face, feather, frame)[:, :, None]
+    mixed = np.rint(part + weight * (new - part)).clip(0, 255).astype(np.uint8)
     result = photo.copy()
     result[top:bottom, left:right] = np.where(weight > 0, mixed, part)
     return result
@@ -83,6 +78,53 @@ def _check(photo: U8, face: AlignedFace, edited: U8, feather: float, match_colou
         raise InputError(f"match_colour is {match_colour}, expected 0 to 1")
 
 
+def _frame(face: AlignedFace) -> Frame:
+    """The part of the photograph that the square touches."""
+    size = face.size
+    corners = np.array([[0, 0, 1], [0, size, 1], [size, size, 1], [size, 0, 1]], np.float64)
+    places = (corners @ face.to_photo.T)[:, :2]
+    low = np.floor(places.min(0)).astype(int).clip(0)
+    high = np.ceil(places.max(0)).astype(int).clip(None, face.photo_size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _warped(picture: F32, face: AlignedFace, frame: Frame) -> F32:
+    """Draw a crop [S, S, 3] where it lies in the frame [H, W, 3]."""
+    left, top, right, bottom = frame
+    picture = _at_photo_scale(picture, face)
+    # Pixel centres: OpenCV counts them from 0, the transform from the corner of the first pixel.
+    scale = face.size / picture.shape[0]
+    matrix = _shift(-left - 0.5, -top - 0.5) @ face.to_photo @ np.diag([scale, scale, 1])
+    warped: F32 = cv2.warpAffine(
+        picture,
+        (matrix @ _shift(0.5, 0.5))[:2],
+        (right - left, bottom - top),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return warped
+
+
+def _shift(x: float, y: float) -> F64:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def _blurred(face: AlignedFace, frame: Frame) -> F32:
+    """Where alignment blurred the photograph [H, W]: 1, falling to 0 further inside. There the crop
+    is compared with a blurred picture, and the photograph's detail is put back."""
+    left, top, right, bottom = frame
+    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+    width, height = face.photo_size
+    across = np.zeros(len(x)), np.zeros(len(y))
+    distances = ((0, x), (1, y), (0, width - x), (1, height - y))
+    for (axis, distance), reach in zip(distances, face.blurred, strict=True):
+        if reach:
+            near = np.clip(3 - 2 * distance / reach, 0, 1)  # until half as far again
+            np.maximum(across[axis], near, out=across[axis])
+    blurred: F32 = np.maximum(across[0][None, :], across[1][:, None]).astype(np.float32)
+    return blurred
+
+
 def _at_photo_scale(picture: F32, face: AlignedFace) -> F32:
     """Scale a crop so that its px are about as large as the photograph's: no detail aliases."""
     size = picture.shape[0]
@@ -97,18 +139,7 @@ def _at_photo_scale(picture: F32, face: AlignedFace) -> F32:
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
-def _frame(face: AlignedFace) -> tuple[int, int, int, int]:
-    """The part of the photograph that the square touches: left, top, right, bottom."""
-    corners = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 1]], float) * [
-        face.size, face.size, 1
-    ]  # fmt: skip
-    places = (corners @ face.to_photo.T)[:, :2]
-    low = np.floor(places.min(0)).astype(int).clip(0)
-    high = np.ceil(places.max(0)).astype(int).clip(None, face.photo_size)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def _weight(face: AlignedFace, feather: float, frame: tuple[int, int, int, int]) -> F32:
+def _weight(face: AlignedFace, feather: float, frame: Frame) -> F32:
     """How much of the edit is seen at each pixel of the frame [H, W], 0..1."""
     left, top, right, bottom = frame
     x, y = np.arange(left, right)[None, :] + 0.5, np.arange(top, bottom)[:, None] + 0.5
@@ -141,7 +172,3 @@ def _rim(face: AlignedFace, feather: float) -> F32:
     within = (x > 0) & (y > 0) & (x < width) & (y < height)
     rim: F32 = (4 * weight * (1 - weight) * within).astype(np.float32)
     return rim
-
-
-def _shift(x: float, y: float) -> F64:
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
