@@ -14,7 +14,7 @@ import pytest
 from tests.sdk.tiny_faces import BOX, CELL, TEMPLATE, faces_bundle, five_points, red_on_grey
 
 from mien import bundles
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import main
 from mien.errors import AmbiguousFace, ArchMismatch, CorruptFile, InputError, NoFace
 from mien.faces.align import align
@@ -34,7 +34,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def studio(tiny: Path) -> Iterator[Studio]:
-    if not DEMO.exists():
+    if "demo" not in built_in():
         pytest.skip("the demo bundle is not built")
     with Studio("demo", backend="ort", detector=tiny) as opened:
         yield opened
@@ -150,6 +150,13 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path: Path) -> None:
         Detector(tmp_path / "missing.onnx")
 
 
+def test_another_network_is_refused_when_it_is_asked(tiny: Path) -> None:
+    detector = Detector(tiny / "detect.onnx")  # it has outputs of one stride, YuNet of three
+    with pytest.raises(CorruptFile, match="not a YuNet") as caught:
+        detector.detect(red_on_grey(CELLS))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.slow
 def test_an_exported_yunet_finds_what_opencv_finds(shared: Path, tmp_path: Path) -> None:
     export = pytest.importorskip("mien_export.export").export
@@ -227,17 +234,20 @@ def test_landmarks_for_all_keep_their_order(studio: Studio, tmp_path: Path) -> N
 def test_a_studio_uses_the_detector_that_came_with_mien_where_there_is_one(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not DEMO.exists():
+    if "demo" not in built_in():
         pytest.skip("the demo bundle is not built")
     photo = red_on_grey([(16, 12)])
-    monkeypatch.setattr(bundles, "FACES", tmp_path / "none")
+    monkeypatch.setattr(bundles, "BUILT_IN", tmp_path)
+    (tmp_path / "demo").symlink_to(BUILT_IN / "demo")
     with Studio("demo", backend="ort") as studio:
         with pytest.raises(InputError, match="no landmarks and no detector"):
             studio.align(photo)
         with pytest.raises(InputError, match="no landmarks and no detector"):
             studio.align_all(photo)
-    monkeypatch.setattr(bundles, "FACES", tiny)
+    (tmp_path / "faces").symlink_to(tiny)
     with Studio("demo", backend="ort") as studio:
+        assert len(studio.align_all(photo)) == 1
+    with Studio("demo", backend="ort", detector="faces") as studio:
         assert len(studio.align_all(photo)) == 1
     with Studio("demo", backend="ort", detector=tmp_path / "lost.onnx") as studio:
         with pytest.raises(InputError, match=r"no detector file .*lost\.onnx"):

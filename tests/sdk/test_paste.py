@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.bundles import DEMO
+from mien.bundles import built_in
 from mien.cli.main import main
 from mien.errors import CorruptFile, InputError
 from mien.faces.align import AlignedFace, align, cut
@@ -361,7 +361,7 @@ def test_a_file_that_is_no_record_is_refused(tmp_path: Path, data: bytes | None)
 # The studio and the command line.
 
 
-@pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
+@pytest.mark.skipif("demo" not in built_in(), reason="the demo bundle is not built")
 def test_a_studio_pastes_at_the_photographs_resolution(photo: U8) -> None:
     with Studio("demo", backend="ort") as studio:
         faces = studio.align_all(photo, landmarks=[points(150, 250), points(480, 250)])

@@ -105,8 +105,6 @@ def test_wrong_inputs_say_what_was_expected(studio: Studio) -> None:
         studio.render(np.zeros((18, 512)))
     with pytest.raises(InputError, match="50 x 40 px, this generator makes 128 x 128"):
         studio.project(np.zeros((40, 50, 3), np.uint8))
-    with pytest.raises(InputError, match="no landmarks and no detector"):
-        studio.align(np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(InputError, match="there is no bundle at nowhere"):
         Studio("nowhere")
     with pytest.raises(BackendUnavailable, match="ort-cuda"):
@@ -135,7 +133,9 @@ def test_the_command_line_goes_the_whole_way(
     assert main(["mix", code, code, "-o", mixed, "--layers", "coarse"]) == 0
     assert main(["render", "--seed", "2", "-o", str(tmp_path / "r.png")]) == 0
     assert main(["info", "demo", "--json"]) == 0
-    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "a.npy", "m.png", "r.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "a.png", "a.face.json", "a.npy", "m.png", "r.png"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for verb in ("demo", "doctor", "info", "align", "project", "mix", "render", "export"):
         assert f"  {verb} " in said
-    for verb in ("demo", "align", "project", "mix", "render", "doctor", "info"):
+    for verb in ("demo", "align", "paste", "project", "mix", "render", "doctor", "info"):
         assert main([verb, "--help"]) == 0
         assert "xample" in capsys.readouterr().out
 

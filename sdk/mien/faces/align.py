@@ -195,9 +195,7 @@ def _cropped(image: Image.Image, quad: F64) -> tuple[Image.Image, F64]:
     return image, quad
 
 
-def _padded(
-    image: Image.Image, quad: F64
-) -> tuple[Image.Image, F64, tuple[float, float, float, float]]:
+def _padded(image: Image.Image, quad: F64) -> tuple[Image.Image, F64, list[float]]:
     """Continue the picture where the square reaches beyond it. The third result is how far from its
     left, upper, right and lower edge the picture itself is blurred by that."""
     border = _border(quad)
@@ -209,7 +207,7 @@ def _padded(
         max(int(high[1]) - image.height + border, 0),
     )
     if max(pad) <= border - 4:
-        return image, quad, (0.0, 0.0, 0.0, 0.0)
+        return image, quad, [0.0] * 4
     least = round(_side(quad) * 0.3)
     left, top, right, bottom = (max(wanted, least) for wanted in pad)
     pixels = np.pad(
@@ -229,4 +227,4 @@ def _padded(
     levels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     # A side that needed no padding is blurred too, but only beyond the square.
     inwards = [max(wanted, least) / STEEPNESS if wanted else 0.0 for wanted in pad]
-    return Image.fromarray(levels), quad + [left, top], (*inwards,)
+    return Image.fromarray(levels), quad + np.array([left, top]), inwards

@@ -69,7 +69,7 @@ class Detector:
             raise InputError(
                 f"there is no detector file {shown(path)}", hint="Name a YuNet ONNX file"
             )
-        self._score = score
+        self._path, self._score = path, score
         self._lock = threading.Lock()  # OpenCV keeps a picture's size in the network
         try:
             with _quiet():
@@ -77,18 +77,21 @@ class Detector:
                     str(path), "", (320, 320), min(FLOOR, score), OVERLAP
                 )
         except cv2.error as error:
-            raise CorruptFile(
-                f"{shown(path)} is not a YuNet network: {' '.join(str(error).split())}",
-                hint="Name a YuNet ONNX file, or a bundle of family faces",
-            ) from error
+            raise self._no_yunet(error) from error
 
     def detect(self, photo: U8) -> list[DetectedFace]:
-        """Return the faces of photo [H, W, 3], RGB, from left to right. Raises NoFace."""
+        """Return the faces of photo [H, W, 3], RGB, from left to right.
+
+        Raises NoFace, and CorruptFile where the file turns out to hold another network.
+        """
         small = scaled_down(photo, LONGEST, LONGEST)
         size = (small.shape[1], small.shape[0])
-        with self._lock:
-            self._net.setInputSize(size)
-            _, found = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        try:
+            with self._lock:
+                self._net.setInputSize(size)
+                _, found = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        except cv2.error as error:
+            raise self._no_yunet(error) from error
         # Overlaps are settled from the surest down, so those below the score hide none above it.
         rows = np.zeros((0, 15)) if found is None else found.astype(np.float64)
         ratio = np.array([photo.shape[1] / size[0], photo.shape[0] / size[1]])
@@ -99,6 +102,13 @@ class Detector:
 
     def close(self) -> None:
         """Nothing: the network goes with the object."""
+
+    def _no_yunet(self, error: cv2.error) -> CorruptFile:
+        why = " ".join(str(getattr(error, "err", "") or error).split())
+        return CorruptFile(
+            f"{shown(self._path)} is not a YuNet network: {why}",
+            hint="Name a YuNet ONNX file, or a bundle of family faces",
+        )
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 Which = Literal["only", "largest"] | int
 
-LONGEST = 960  # px: a face that fills a tenth of it is still found, and it takes tens of ms
+LONGEST = 960  # px: YuNet still finds a face of 16 px in it, and takes tens of ms
 SCORE, OVERLAP = 0.7, 0.3  # least score; overlap above which two boxes are one face
 LISTED = 24  # boxes in a message
 
