@@ -11,8 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import mien
-from mien.faces.paste import paste
-from mien.images import load, save
 
 portraits = sorted((Path(mien.__file__).parent / "zoo" / "portraits").glob("*.jpg"))[:2]
 
@@ -27,5 +25,4 @@ with mien.Studio("demo") as studio:
     mixed.save("mixed.png")
 
     # And back into the photograph that it was cut from.
-    whole = paste(load(portraits[0]), faces[0], mixed.array)
-    save(whole, "pasted.png", edits=["mix"])
+    studio.paste(portraits[0], faces[0], mixed).save("pasted.png")

@@ -132,7 +132,7 @@ def _check_header(path: Path, opened: Pillow.Image, max_pixels: int) -> None:
 
 
 def _fault(path: Path, error: Exception) -> DecodeError | TooLarge | TruncatedImage:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     # "Decompressed data too large" is a text or a profile in a PNG that unpacks to megabytes.
     if isinstance(error, Pillow.DecompressionBombError | MemoryError) or "too large" in text:
         return TooLarge(f"{shown(path)}: {text}", hint="Scale it down, or save it anew")
