@@ -2,11 +2,12 @@
 
     python -m zoo.adain --data DATA --out RUN --encoder vgg.safetensors --minutes 40
 
-Huang and Belongie 2017 (arXiv 1703.06868, Eq. 11 to 13): the content's map at relu4_1, at the mean
+Huang and Belongie 2017 (arXiv 1703.06868, Eq. 11 to 13): the content's map at relu3_1, at the mean
 and deviation of the style's, is drawn so that the encoder sees that map again, with the style's
-moments in every stage. Deviations: pixels that need no style (a picture in its own style) are also
-held to the picture, and the moments are those of the teacher's stages. RUN/adain.safetensors is
-what `mien export adain` reads.
+moments in every stage. Deviations: relu3_1 instead of relu4_1, which a decoder of this size draws
+cleanly; pixels that need no style (a picture in its own style) are also held to the picture; and
+the moments are those of the teacher's stages. RUN/adain.safetensors is what `mien export adain`
+reads.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from zoo.crops import Crops
 from zoo.losses import Vgg19Small, feature_distance
 from zoo.training import Training, arguments, train
 
-DEPTH = 4  # the map is relu4_1
-WIDTHS = ((96, 64), (64, 64, 32), (32, 32, 16), (16, 16, 3))
+DEPTH = 3  # the map is relu3_1
+WIDTHS = ((64, 64, 32), (32, 32, 16), (16, 16, 3))
 SIDE, BATCH, RATE = 128, 8, 1e-3
 STYLE, OWN = 3.0, 1.0  # weights of the style's moments, and of the picture in its own style
 HELD = 3  # batches
@@ -68,7 +69,9 @@ class AdainTraining(Training):
         self.data = data
         self.teacher = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")
         tensors = read_weights(encoder).tensors
-        self.kept = {n: x for n, x in tensors.items() if _stage(n) < DEPTH or n[:6] == "conv41"}
+        self.kept = {
+            n: x for n, x in tensors.items() if _stage(n) < DEPTH or n[:6] == f"conv{DEPTH}1"
+        }
         self.encoder = vgg_from_checkpoint(vgg_from_tensors(self.kept, encoder.name))
 
     def begin(self) -> None:
@@ -76,10 +79,11 @@ class AdainTraining(Training):
         self._prepare(seed=0)
 
     def _prepare(self, seed: int) -> None:
-        held = Crops(self.data, SIDE, BATCH, seed=998)
-        self.held = [(next(held), next(held)) for _ in range(HELD)]
+        contents = Crops(self.data, SIDE, BATCH, seed=998, faces=0.6)
+        styles = Crops(self.data, SIDE, BATCH, seed=999, faces=0, styles=True)
+        self.held = [(next(contents), next(styles)) for _ in range(HELD)]
         self.contents = Crops(self.data, SIDE, BATCH, seed=seed, faces=0.6)
-        self.styles = Crops(self.data, SIDE, BATCH, seed=seed + 1, faces=0.1)
+        self.styles = Crops(self.data, SIDE, BATCH, seed=seed + 1, faces=0.1, styles=True)
         self.averages = Averages(self.net)
         self.optimiser = torch.optim.Adam(self.net.parameters(), RATE)
 

@@ -58,7 +58,7 @@ def _scaled(picture: U8, side: int) -> U8:
 
 def _what() -> str:
     return """\
-An encoder of VGG's layout to relu4_1 (mien's own, see `vgg`) and a decoder of four stages. Huang
+An encoder of VGG's layout to relu3_1 (mien's own, see `vgg`) and a decoder of three stages. Huang
 and Belongie 2017. Made by this project, licensed as it is (Apache-2.0)."""
 
 
