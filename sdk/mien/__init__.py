@@ -16,6 +16,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mien.animation import Animation
+    from mien.edits.directions import move
+    from mien.edits.express import express
+    from mien.edits.expression import Expression
     from mien.edits.latents import layer_range, mix
     from mien.edits.project import FAITHFUL, Projection, ProjectionSettings
     from mien.errors import MienError
@@ -25,26 +29,34 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Animation": "mien.animation",
+    "Expression": "mien.edits.expression",
     "FAITHFUL": "mien.edits.project",
     "MienError": "mien.errors",
     "Picture": "mien.images",
     "Projection": "mien.edits.project",
     "ProjectionSettings": "mien.edits.project",
     "Studio": "mien.studio",
+    "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
     "mix": "mien.edits.latents",
+    "move": "mien.edits.directions",
 }
 
 __all__ = [
     "FAITHFUL",
+    "Animation",
+    "Expression",
     "MienError",
     "Picture",
     "Projection",
     "ProjectionSettings",
     "Studio",
     "__version__",
+    "express",
     "layer_range",
     "mix",
+    "move",
 ]
 
 

@@ -1,7 +1,6 @@
 """Pictures in and out: uint8 RGB [H, W, 3], sRGB, 0..255, upright.
 
-Files are read by `mien.decode`. Pictures that mien made say so in their metadata (IPTC digital
-source type).
+Files are read by `mien.decode`. Pictures that mien made say so in their metadata (`mien.provenance`).
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +16,37 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
-import mien
+from mien import provenance
 from mien.decode import load, shown
 from mien.errors import InputError
 
 __all__ = ["Image", "Picture", "as_rgb", "load", "save"]
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture, uint8 RGB [H, W, 3]; NumPy functions take it in the array's place."""
+    """A picture, uint8 RGB [H, W, 3]; NumPy functions take it in the array's place.
+
+    edits: what was done, in order. sources: what it was done to, as `mien.provenance.digest` names
+    it. Both are written into the picture's file.
+    """
 
     array: U8
     edits: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in px."""
         return self.array.shape[1], self.array.shape[0]
 
-    def save(self, path: str | Path) -> Path:
-        """Write PNG, JPEG or WebP, by suffix."""
-        return save(self.array, path, edits=self.edits)
+    def save(self, path: str | Path, *, mark: bool = True) -> Path:
+        """Write PNG, JPEG or WebP, by suffix. Without mark the file does not say who made it."""
+        return save(self.array, path, edits=self.edits, sources=self.sources, mark=mark)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.array, dtype=dtype, copy=copy)
@@ -80,11 +82,19 @@ def as_rgb(image: Image) -> U8:
     return np.ascontiguousarray(image)
 
 
-def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
+def save(
+    image: U8,
+    path: str | Path,
+    *,
+    edits: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    mark: bool = True,
+) -> Path:
     """Write image, uint8 RGB [H, W, 3], as PNG, JPEG or WebP, by suffix.
 
-    The file says that it was made with mien, by which edits, and that it is synthetic in part
-    (IPTC digitalSourceType). What stood at path stays until the new file is whole.
+    The file says that it was made with mien, by which edits, of which sources, and that it is
+    synthetic in part (`mien.provenance`); mark=False leaves that out. What stood at path stays
+    until the new file is whole.
 
     Raises InputError for another suffix, or where it cannot be written.
     """
@@ -97,7 +107,8 @@ def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
         )
     partial = path.with_name(f".{path.name}.part")
     try:
-        Pillow.fromarray(as_rgb(image)).save(partial, kind, **_marked(kind, edits))
+        made = provenance.of_mien(edits, sources) if mark else None
+        Pillow.fromarray(as_rgb(image)).save(partial, kind, **_options(kind, made))
         partial.replace(path)
     except (OSError, ValueError) as error:  # WebP and JPEG hold no side of any length
         why = getattr(error, "strerror", None) or error
@@ -109,26 +120,14 @@ def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
     return path
 
 
-def _marked(kind: str, edits: Sequence[str]) -> dict[str, Any]:
+def _options(kind: str, made: provenance.Provenance | None) -> dict[str, Any]:
     """The writer's options for each format: quality, and who made the picture."""
-    packet = _xmp(edits)
+    quality = {} if kind == "PNG" else {"quality": 95}
+    if made is None:
+        return quality
     if kind == "PNG":
         text = PngInfo()
-        text.add_text("Software", f"mien {mien.__version__}")
-        text.add_itxt("XML:com.adobe.xmp", packet)
+        text.add_text("Software", made.software)
+        text.add_itxt("XML:com.adobe.xmp", provenance.packet(made).decode())
         return {"pnginfo": text}
-    return {"quality": 95, "xmp": packet.encode()}
-
-
-def _xmp(edits: Sequence[str]) -> str:
-    history = escape(", ".join(edits) or "render", quote=True)
-    return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
-        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-        'xmlns:dc="http://purl.org/dc/elements/1.1/" '
-        f'xmp:CreatorTool="mien {mien.__version__}" dc:description="{history}" '
-        f'Iptc4xmpExt:DigitalSourceType="{SYNTHETIC}"/>'
-        "</rdf:RDF></x:xmpmeta>"
-    )
+    return {**quality, "xmp": provenance.packet(made)}

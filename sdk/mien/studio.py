@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.animation import Animation
 from mien.bundles import bundle_path, detector_path
+from mien.edits.directions import move
+from mien.edits.draw import draw
+from mien.edits.express import express, expression_from_codes, strengths_between
+from mien.edits.expression import Expression, as_expression
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
 from mien.edits.project import Projection, ProjectionSettings, crops, project
+from mien.edits.table import style_table
 from mien.errors import ArchMismatch, InputError
 from mien.faces.align import AlignedFace, align
 from mien.faces.landmarks import Landmarks, as_landmarks
 from mien.faces.paste import FEATHER, paste
 from mien.images import Image, Picture, as_rgb
+from mien.provenance import digest
 from mien_engines import Choice, Engine
 from mien_engines import open as open_engine
 
@@ -236,19 +243,115 @@ class Studio:
         return Picture(self.engine.run("render", ws=self._codes(code))["picture"][0])
 
     def mix(
-        self, content: ArrayLike, style: ArrayLike, *, layers: Layers = "fine", psi: float = 0.0
+        self, content: ArrayLike, style: ArrayLike, *, layers: Layers = "fine", psi: ArrayLike = 0.0
     ) -> Picture:
         """Draw `content` with the chosen layers of `style`; `mien.mix` returns the code instead.
 
         layers, psi: as in `mien.mix`.
         """
-        outputs = self.engine.run(
-            "mix",
-            ws_a=self._codes(content),
-            ws_b=self._codes(style),
-            weight=layer_weights(layers, self.num_ws, psi),
+        a, b = self._codes(content), self._codes(style)
+        weight = layer_weights(layers, self.num_ws, psi)
+        outputs = self.engine.run("mix", ws_a=a, ws_b=b, weight=weight)
+        return Picture(outputs["picture"][0], ("mix",), (digest(a), digest(b)))
+
+    def style_table(
+        self,
+        contents: Sequence[ArrayLike],
+        styles: Sequence[ArrayLike],
+        *,
+        layers: Layers = "fine",
+        psi: ArrayLike = 0.0,
+    ) -> Picture:
+        """Draw every content (rows) with the layers of every style (columns), sources at the edges.
+
+        contents, styles: codes [L, D]. layers, psi: as in `mien.mix`.
+        """
+        rows = [self._codes(code)[0] for code in contents]
+        columns = [self._codes(code)[0] for code in styles]
+        sheet = style_table(self.engine, rows, columns, layers=layers, psi=psi)
+        return Picture(sheet, ("mix",), tuple(map(digest, [*rows, *columns])))
+
+    def move(
+        self,
+        code: ArrayLike,
+        direction: ArrayLike,
+        strength: float = 1.0,
+        *,
+        layers: Layers = "all",
+    ) -> Picture:
+        """Draw a code moved along a direction; `mien.move` has the arguments and the errors."""
+        ws = self._codes(code)
+        moved = move(ws, direction, strength, layers=layers)
+        return Picture(draw(self.engine, moved)[0], (f"move {strength:.3g}",), (digest(ws),))
+
+    def express(
+        self,
+        code: ArrayLike,
+        expression: Expression | str | Path,
+        strength: float = 1.0,
+        *,
+        layers: Layers | None = None,
+    ) -> Picture:
+        """Draw a code with an expression: "happy", "sad", "fear", a file, or an `Expression`.
+
+        Arguments and errors are those of `mien.express`; an expression that is known to be of
+        another generator is an ArchMismatch, even where shapes agree.
+        """
+        ws, chosen = self._codes(code), as_expression(expression)
+        chosen.check(self.engine.bundle)
+        moved = express(ws, chosen, strength, layers=layers)
+        done = f"express {chosen.name} {strength:.3g}"
+        return Picture(draw(self.engine, moved)[0], (done,), (digest(ws),))
+
+    def animate(
+        self,
+        code: ArrayLike,
+        expression: Expression | str | Path,
+        strengths: Sequence[float] | None = None,
+        *,
+        layers: Layers | None = None,
+        frames_per_second: float = 12.5,
+    ) -> Animation:
+        """Draw a code with an expression at several strengths; None means from 0 to 1 and back."""
+        ws, chosen = self._codes(code)[0], as_expression(expression)
+        chosen.check(self.engine.bundle)
+        steps = strengths_between(0.0, 1.0) if strengths is None else list(strengths)
+        if not steps:
+            raise InputError("no strengths were given", hint="Give one for each frame")
+        codes = np.stack([express(ws, chosen, strength, layers=layers) for strength in steps])
+        done = f"express {chosen.name} {min(steps):.3g} to {max(steps):.3g}"
+        return Animation(draw(self.engine, codes), frames_per_second, (done,), (digest(ws),))
+
+    def make_expression(
+        self,
+        neutral: Sequence[AlignedFace | Image],
+        emotional: Sequence[AlignedFace | Image],
+        *,
+        name: str,
+        settings: ProjectionSettings | None = None,
+        layers: Layers | None = None,
+        licence: str = "",
+        note: str = "",
+        callback: Callable[[Step], object] | None = None,
+    ) -> Expression:
+        """Make an expression of aligned faces: pairs, each of one person, projected in one batch.
+
+        layers: that it is added to; None means all but layer 0. licence, note: kept with it.
+
+        Raises InputError: no pairs, unequal counts, or faces of another size.
+        """
+        faces = [_pixels(face) for face in (*neutral, *emotional)]
+        codes = self.project_all(faces, settings, callback=callback) if faces else []
+        return expression_from_codes(
+            codes[: len(neutral)],
+            codes[len(neutral) :],
+            name=name,
+            layers=layers,
+            bundle=self.engine.bundle,
+            sources=[digest(face) for face in faces],
+            licence=licence,
+            note=note,
         )
-        return Picture(outputs["picture"][0])
 
     def report(self) -> list[Choice]:
         """Who ran the graphs used so far, at which precision, how fast, and why not the others."""

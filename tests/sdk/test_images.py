@@ -28,7 +28,8 @@ from mien.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from mien.images import SYNTHETIC, Picture, as_rgb, load, save
+from mien.images import Picture, as_rgb, load, save
+from mien.provenance import SYNTHETIC
 
 U8 = NDArray[np.uint8]
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable
+from types import ModuleType
 
 import mien
 from mien.errors import InputError, MienError
@@ -14,7 +15,8 @@ from mien.errors import InputError, MienError
 WRONG_ARGUMENT = 2
 INTERRUPTED = 130  # the shell's own number for Ctrl-C
 
-# Verb -> what it does. Module `mien.cli.VERB` has it as `command`, and is loaded when it is typed.
+# Verb -> what it does. Module `mien.cli.VERB` has it as `command`, and is loaded when it is typed;
+# a hyphen is an underscore there.
 VERBS = {
     "demo": "Align, project and mix two portraits; writes contact.png and report.html.",
     "doctor": "Say what is installed, which backends open, and what to type.",
@@ -23,7 +25,12 @@ VERBS = {
     "paste": "Put an edited face back into its photograph.",
     "project": "Find the W+ code of a face.",
     "mix": "Draw one face with layers of another.",
+    "table": "Draw every face with layers of every other, on one sheet.",
+    "express": "Give a face an expression, or animate it.",
+    "make-expression": "Make an expression of photographs.",
+    "move": "Move a face along an edit direction.",
     "render": "Draw a code, or a face that does not exist.",
+    "provenance": "Say what a picture's file states of its making.",
 }
 PLUGINS = "mien.commands"  # entry points: verbs of other packages
 PLUGIN_HELP = {"export": "Turn a trained checkpoint into a bundle (needs mien[export])."}
@@ -85,7 +92,7 @@ def _call(verb: str, arguments: list[str]) -> int:
 
 def _function(verb: str) -> Callable[..., object]:
     if verb in VERBS:
-        function: Callable[..., object] = importlib.import_module(f"mien.cli.{verb}").command
+        function: Callable[..., object] = _module(verb).command
         return function
     plugins = _plugins()
     if verb in plugins:
@@ -94,6 +101,10 @@ def _function(verb: str) -> Callable[..., object]:
     near = difflib.get_close_matches(verb, [*VERBS, *plugins], 1)
     hint = f"Did you mean mien {near[0]}?" if near else "See the list: mien --help"
     raise InputError(f"there is no verb {verb!r}", hint=hint)
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"mien.cli.{verb.replace('-', '_')}")
 
 
 def _plugins() -> dict[str, importlib.metadata.EntryPoint]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.errors import InputError
 from mien_engines import Choice
 
 Bundle = Annotated[str, typer.Option("--bundle", help="A bundle's folder or zip, or demo.")]
@@ -33,7 +34,21 @@ LandmarksFile = Annotated[
 Which = Annotated[
     str, typer.Option("--face", help="Of several faces: only, largest, or a number, 0 at the left.")
 ]
+Mark = Annotated[
+    bool,
+    typer.Option("--mark/--no-mark", help="Say in the file that mien made it, and of what."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Return the numbers of "0,0.5,1". Raises InputError, which names the option."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"{option} {text!r} is not a number", hint="Type one, or several with commas"
+        ) from None
 
 
 def which_face(text: str) -> Any:

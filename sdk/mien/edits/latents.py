@@ -20,6 +20,11 @@ COARSE_LAYERS = 4
 MIDDLE_LAYERS = 8
 LAYER_NAMES = ("coarse", "middle", "fine", "all")
 
+MAKE_ONE = "Make one: mien project PHOTO -o CODE.npy"
+SMALLEST_PX = 4
+INDICES = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")  # 9, 9-17
+PIXELS = re.compile(r"(\d{1,5})(?:px)?-(\d{1,5})px|(\d{1,5})px(\+?)")  # 4-8px, 64px, 64px+
+
 Layers = str | int | Iterable[int]
 
 
@@ -27,7 +32,9 @@ def layer_range(layers: Layers, count: int) -> tuple[int, ...]:
     """Return the layers that are meant, sorted, of a code with `count` layers.
 
     Args:
-        layers: "coarse", "middle", "fine", "all"; "9-17", "0,4-7"; a number; or numbers.
+        layers: "coarse", "middle", "fine", "all"; "9-17", "0,4-7"; "64px+", "4-8px", "16px"; a
+            number; or numbers. Resolutions are those at which StyleGAN2 uses a layer's code
+            (`layer_px`); the names keep StyleGAN's count, two layers a resolution.
         count: layers of the code: 2 log2(resolution) - 2.
 
     Raises:
@@ -54,15 +61,41 @@ def _parse(text: str, count: int) -> list[int]:
         return list(named[text])
     chosen: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
-        if not match:
-            raise InputError(
-                f"layers {text!r} is not understood",
-                hint=f"Type {', '.join(LAYER_NAMES)}, or numbers such as 9-17 or 0,4-7",
-            )
-        first = int(match[1])
-        chosen += range(first, int(match[2] or first) + 1)
+        chosen += _parse_part(part.strip(), text, count)
     return chosen
+
+
+def _parse_part(part: str, text: str, count: int) -> list[int]:
+    if match := INDICES.fullmatch(part):
+        first = int(match[1])
+        return list(range(first, int(match[2] or first) + 1))
+    if match := PIXELS.fullmatch(part):
+        low = int(match[1] or match[3])
+        high = layer_px(count - 1, count) if match[4] else int(match[2] or low)
+        return _at_pixels(low, high, count)
+    raise InputError(
+        f"layers {text!r} is not understood",
+        hint=f"Type {', '.join(LAYER_NAMES)}, numbers such as 9-17 or 0,4-7, or 64px+ or 4-8px",
+    )
+
+
+def layer_px(layer: int, count: int) -> int:
+    """Return the resolution in px at which StyleGAN2 uses a layer of a code with `count` layers.
+
+    Layer 0 serves 4 px, then two serve each resolution; the last one only colours the picture.
+    """
+    return int(SMALLEST_PX << (min(layer, count - 2) + 1) // 2)
+
+
+def _at_pixels(low: int, high: int, count: int) -> list[int]:
+    resolutions = [layer_px(i, count) for i in range(count)]
+    for px in (low, high):
+        if px not in resolutions:
+            raise InputError(
+                f"layers of {px} px do not exist: the code has {count} layers",
+                hint=f"Those of this generator: {', '.join(map(str, sorted(set(resolutions))))} px",
+            )
+    return [i for i, px in enumerate(resolutions) if low <= px <= high]
 
 
 def _numbers(layers: int | Iterable[int]) -> list[int]:
@@ -82,11 +115,25 @@ def as_code(code: ArrayLike, name: str = "code") -> F32:
     return array
 
 
-def layer_weights(layers: Layers, count: int, psi: float = 0.0) -> F32:
-    """Weight of the first code in each layer [L]: psi in the chosen layers, 1 elsewhere."""
-    weights = np.ones(count, np.float32)
-    weights[list(layer_range(layers, count))] = psi
-    return weights
+def layer_mask(layers: Layers, count: int) -> NDArray[np.bool_]:
+    """Return which layers are chosen, [L]."""
+    mask = np.zeros(count, np.bool_)
+    mask[list(layer_range(layers, count))] = True
+    return mask
+
+
+def layer_weights(layers: Layers, count: int, psi: ArrayLike = 0.0) -> F32:
+    """Weight of the first code in each layer [L]: psi in the chosen layers, 1 elsewhere.
+
+    Raises InputError where psi is neither a number nor one number for each of the L layers.
+    """
+    levels = np.asarray(psi, np.float32)
+    if levels.shape not in ((), (count,)) or not np.isfinite(levels).all():
+        raise InputError(
+            f"psi has shape {levels.shape}, expected a number, or {count} of them, all finite",
+            hint="Give one for each layer of the code; those of other layers are not used",
+        )
+    return np.where(layer_mask(layers, count), levels, np.float32(1)).astype(np.float32)
 
 
 def mix(
@@ -94,12 +141,13 @@ def mix(
     style: ArrayLike,  # [L, D] or [N, L, D]
     *,
     layers: Layers = "fine",
-    psi: float = 0.0,
+    psi: ArrayLike = 0.0,  # a number, or [L]
 ) -> F32:  # shape of content
     """Take the chosen layers of content from style (Karras et al. 2019, section 3.1).
 
     w = style + psi (content - style) in the chosen layers, content in the others: psi weights the
-    content. 0 takes the layer from style, 1 changes nothing, below 0 extrapolates past style.
+    content. 0 takes the layer from style, 1 changes nothing, below 0 extrapolates past style. A
+    sequence [L] gives each layer its own; those of layers that are not chosen are not used.
 
     Raises:
         InputError: codes of different generators, or layers that do not exist.
@@ -134,18 +182,19 @@ def save_code(code: ArrayLike, path: str | Path) -> Path:
 
 def load_code(path: str | Path) -> F32:
     """Read a W+ code that `mien project` or `save_code` wrote, [L, D]."""
+    return as_code(read_npy(Path(path), "W+ code", MAKE_ONE), str(path))
+
+
+def read_npy(path: Path, what: str, remedy: str) -> NDArray[np.floating]:
+    """Read the floats of a NumPy file. Raises CorruptFile, which says what was expected."""
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise CorruptFile(
-            f"{path} is not a W+ code: {error}", hint="Make one: mien project PHOTO -o CODE.npy"
-        ) from error
+    except (OSError, ValueError, EOFError, MemoryError, BadZipFile) as error:
+        raise CorruptFile(f"{path} is not a {what}: {error}", hint=remedy) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-        raise CorruptFile(
-            f"{path} holds no array of floats", hint="Make one: mien project PHOTO -o CODE.npy"
-        )
-    return as_code(array, str(path))
+        raise CorruptFile(f"{path} holds no array of floats", hint=remedy)
+    return array
 
 
 def stack(codes: Sequence[ArrayLike]) -> F32:

@@ -1,0 +1,147 @@
+"""What an expression is, and its file: what a smile adds to the code of a face, kept and shared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.edits.directions import as_direction, load_tensors
+from mien.errors import ArchMismatch, CorruptFile, InputError
+from mien_engines import Bundle
+
+BUILT_IN = Path(__file__).parents[1] / "zoo" / "expressions"
+SUFFIX = ".safetensors"
+HEADER = "mien.expression"  # key of the metadata that holds the record, as JSON
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """A difference of codes that is one expression, and where it comes from.
+
+    name: such as "happy". direction: float32 [L, D].
+    mask: bool [L], the layers that it is added to.
+    generator: name of the bundle whose codes it was found in.
+    generator_sha256: of the checkpoint that the bundle was made from; "" where it is not known,
+        and then only shapes are compared.
+    sources: SHA-256 of the files that it was made from, or of codes, neutral ones first.
+    licence, note: for whoever it is shared with.
+    """
+
+    name: str
+    direction: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    generator: str = ""
+    generator_sha256: str = ""
+    sources: tuple[str, ...] = ()
+    licence: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        direction, mask = as_direction(self.direction), np.asarray(self.mask)
+        if mask.dtype != np.bool_ or mask.shape != (len(direction),):
+            raise InputError(
+                f"the mask of expression {self.name} is {mask.dtype} {list(mask.shape)}, "
+                f"expected bool [{len(direction)}]",
+                hint="Give one value for each layer: mien.edits.latents.layer_mask",
+            )
+        object.__setattr__(self, "direction", direction)
+        object.__setattr__(self, "mask", mask)
+
+    def record(self) -> dict[str, Any]:
+        """Return all but the tensors, for JSON."""
+        return {
+            "name": self.name,
+            "generator": {"name": self.generator, "sha256": self.generator_sha256},
+            "sources": list(self.sources),
+            "licence": self.licence,
+            "note": self.note,
+        }
+
+    def check(self, bundle: Bundle) -> None:
+        """Raise ArchMismatch where it is known to be of another generator than the bundle's."""
+        wanted = bundle.spec.source.sha256
+        if self.generator_sha256 and self.generator_sha256 != wanted:
+            raise ArchMismatch(
+                f"expression {self.name} is of generator {self.generator} "
+                f"({self.generator_sha256[:12]}...), bundle {bundle.name} is of another "
+                f"({wanted[:12]}...)",
+                hint="Make it anew for this one: mien make-expression",
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Write FILE.safetensors: both tensors, and the record as JSON; nothing half-written."""
+        from safetensors.numpy import save
+
+        path = Path(path)
+        check_suffix(path)
+        tensors: dict[str, NDArray[Any]] = {
+            "direction": np.ascontiguousarray(self.direction),
+            "mask": self.mask.astype(np.uint8),
+        }
+        header = {HEADER: json.dumps({"version": VERSION, **self.record()})}
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            partial.write_bytes(save(tensors, header))
+            partial.replace(path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+
+def check_suffix(path: Path) -> None:
+    """Raise InputError where path is not named as an expression."""
+    if path.suffix != SUFFIX:
+        raise InputError(f"{path.name} is not named as an expression", hint=f"Name it FILE{SUFFIX}")
+
+
+def load_expression(name: str | Path) -> Expression:
+    """Read an expression: "happy", "sad" or "fear" come with mien, all else is a file.
+
+    Raises InputError where there is none of that name, CorruptFile where the file holds none.
+    """
+    path = Path(name)
+    if not path.suffix:
+        path = BUILT_IN / f"{path.name}{SUFFIX}"
+        if str(name) not in built_in():
+            raise InputError(
+                f"there is no expression {str(name)!r}",
+                hint=f"Those of mien: {', '.join(built_in())}; or name a file{SUFFIX}",
+            )
+    tensors, metadata = load_tensors(path)
+    try:
+        record = json.loads(metadata[HEADER])
+        if record["version"] != VERSION:
+            raise ValueError(f"version {record['version']}")
+        return Expression(
+            name=str(record["name"]),
+            direction=tensors["direction"].astype(np.float32),
+            mask=tensors["mask"].astype(np.bool_),
+            generator=str(record["generator"]["name"]),
+            generator_sha256=str(record["generator"]["sha256"]),
+            sources=tuple(str(source) for source in record["sources"]),
+            licence=str(record["licence"]),
+            note=str(record["note"]),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError, InputError) as error:
+        raise CorruptFile(
+            f"{path} is not an expression: {error}",
+            hint="Make one: mien make-expression. A direction without a record: mien move",
+        ) from error
+
+
+def built_in() -> list[str]:
+    """Return the names of the expressions that come with mien, for its demo generator."""
+    return sorted(path.stem for path in BUILT_IN.glob(f"*{SUFFIX}"))
+
+
+def as_expression(expression: Expression | str | Path) -> Expression:
+    """Return an expression that is given itself, by name, or as a file."""
+    return expression if isinstance(expression, Expression) else load_expression(expression)
