@@ -16,10 +16,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mien import provenance
     from mien.animation import Animation
-    from mien.edits.directions import move
+    from mien.edits.directions import load_direction, move
     from mien.edits.express import express
-    from mien.edits.expression import Expression
+    from mien.edits.expression import Expression, load_expression
     from mien.edits.latents import layer_range, mix
     from mien.edits.project import FAITHFUL, Projection, ProjectionSettings
     from mien.errors import MienError
@@ -39,6 +40,8 @@ _HOMES = {
     "Studio": "mien.studio",
     "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
+    "load_direction": "mien.edits.directions",
+    "load_expression": "mien.edits.expression",
     "mix": "mien.edits.latents",
     "move": "mien.edits.directions",
 }
@@ -55,12 +58,17 @@ __all__ = [
     "__version__",
     "express",
     "layer_range",
+    "load_direction",
+    "load_expression",
     "mix",
     "move",
+    "provenance",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "provenance":
+        return importlib.import_module("mien.provenance")
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

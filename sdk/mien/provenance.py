@@ -73,27 +73,31 @@ def digest(source: str | Path | ArrayLike) -> str:
 
 def packet(provenance: Provenance) -> bytes:
     """Return the XMP packet (ISO 16684-1) of a provenance, UTF-8."""
-    agent = escape(provenance.software, quote=True)
+    agent = _quoted(provenance.software)
     history = "".join(
         f'<rdf:li stEvt:action="edited" stEvt:softwareAgent="{agent}" '
-        f'stEvt:parameters="{escape(edit, quote=True)}"/>'
+        f'stEvt:parameters="{_quoted(edit)}"/>'
         for edit in provenance.edits
     )
     sources = "".join(
-        f'<rdf:li stRef:documentID="{escape(source, quote=True)}"/>'
-        for source in provenance.sources
+        f'<rdf:li stRef:documentID="{_quoted(source)}"/>' for source in provenance.sources
     )
     spaces = " ".join(f'xmlns:{n}="{uri}"' for n, uri in NAMESPACES.items() if n not in "x rdf")
     text = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         f'<x:xmpmeta xmlns:x="{NAMESPACES["x"]}"><rdf:RDF xmlns:rdf="{NAMESPACES["rdf"]}">'
         f'<rdf:Description rdf:about="" {spaces} xmp:CreatorTool="{agent}" '
-        f'Iptc4xmpExt:DigitalSourceType="{escape(provenance.digital_source_type, quote=True)}">'
+        f'Iptc4xmpExt:DigitalSourceType="{_quoted(provenance.digital_source_type)}">'
         f"<xmpMM:History><rdf:Seq>{history}</rdf:Seq></xmpMM:History>"
         + (f"<xmpMM:Ingredients><rdf:Bag>{sources}</rdf:Bag></xmpMM:Ingredients>" * bool(sources))
         + '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     )
     return text.encode()
+
+
+def _quoted(text: str) -> str:
+    """Text for an attribute. XML has no way to write most control characters."""
+    return escape("".join(c if c.isprintable() else "?" for c in text), quote=True)
 
 
 def read(path: str | Path) -> Provenance | None:
@@ -148,7 +152,7 @@ def _field(root: ElementTree.Element, space: str, name: str) -> str:
     key = f"{{{NAMESPACES[space]}}}{name}"
     for description in root.iterfind(".//rdf:Description", NAMESPACES):
         if value := description.get(key) or description.findtext(key):
-            return value
+            return value.strip()
     return ""
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from mien import layer_range, mix
-from mien.edits.latents import load_code, save_code
+from mien.edits.latents import layer_px, load_code, save_code
 from mien.errors import CorruptFile, InputError
 
 
@@ -39,13 +40,50 @@ def test_full_weight_of_the_content_changes_no_bit(rng: np.random.Generator) -> 
         ("0,4-5, 4", (0, 4, 5)),
         (3, (3,)),
         (range(2), (0, 1)),
+        ("4px", (0,)),
+        ("4-8px", (0, 1, 2)),
+        ("4px-8px", (0, 1, 2)),
+        ("64px+", (7, 8, 9, 10, 11)),
+        ("128px", (9, 10, 11)),
+        ("0, 16-32px", (0, 3, 4, 5, 6)),
+        ("4px+", tuple(range(12))),
     ],
 )
 def test_layers_are_understood(layers: str | int | range, expected: tuple[int, ...]) -> None:
     assert layer_range(layers, 12) == expected
 
 
-@pytest.mark.parametrize("layers", ["9-12", "eyes", "", "1-", "-1", [12], -1])
+def test_the_published_layers_of_1024_px_are_128_px_and_finer() -> None:
+    assert [layer_px(i, 18) for i in range(18)] == [
+        4, 8, 8, 16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512, 1024, 1024, 1024,
+    ]  # fmt: skip
+    assert layer_range("128px+", 18) == tuple(range(9, 18))
+
+
+@pytest.mark.parametrize("px", ["256px+", "5px", "4-256px", "12px", "0px"])
+def test_resolutions_that_are_not_there_are_named(px: str) -> None:
+    with pytest.raises(InputError, match=r"px do not exist.*4, 8, 16, 32, 64, 128 px"):
+        layer_range(px, 12)
+
+
+def test_each_layer_may_have_its_own_psi(rng: np.random.Generator) -> None:
+    content, style = rng.standard_normal((2, 7, 3)).astype(np.float32)
+    psi = rng.uniform(-1, 2, 7).astype(np.float32)
+    found = mix(content, style, layers="2-5", psi=psi)
+    for i in range(7):
+        lerp = style[i] + psi[i] * (content[i] - style[i])
+        np.testing.assert_allclose(found[i], lerp if 2 <= i <= 5 else content[i], rtol=1e-6)
+
+
+@pytest.mark.parametrize("psi", [[0.0] * 6, [[0.0] * 7], np.nan])
+def test_psi_of_other_layers_is_refused(psi: ArrayLike) -> None:
+    with pytest.raises(InputError, match="expected a number, or 7 of them"):
+        mix(np.zeros((7, 3)), np.zeros((7, 3)), psi=psi)
+
+
+@pytest.mark.parametrize(
+    "layers", ["9-12", "eyes", "", "1-", "-1", "px", "8+", "64+px", "8px-4", [12], -1]
+)
 def test_layers_that_are_not_there_are_named(layers: str | int | list[int]) -> None:
     with pytest.raises(InputError, match=r"layer"):
         layer_range(layers, 12)

@@ -18,6 +18,7 @@ BUILT_IN = Path(__file__).parents[1] / "zoo" / "expressions"
 SUFFIX = ".safetensors"
 HEADER = "mien.expression"  # key of the metadata that holds the record, as JSON
 VERSION = 1
+MAX_NAME = 80  # characters; names go to terminals
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,12 @@ class Expression:
     note: str = ""
 
     def __post_init__(self) -> None:
+        for text in (self.name, self.generator):
+            if not text.isprintable() or len(text) > MAX_NAME:
+                raise InputError(
+                    "a name in the expression is not one line of printable characters",
+                    hint=f"Use at most {MAX_NAME}",
+                )
         direction, mask = as_direction(self.direction), np.asarray(self.mask)
         if mask.dtype != np.bool_ or mask.shape != (len(direction),):
             raise InputError(
