@@ -1,13 +1,13 @@
 """Find happy, sad and fear in the latent space of the demo's generator; write the shipped files.
 
-    python -m zoo.expressions --data DATA [--look SHEET.png]
+    python -m zoo.expressions --data DATA [--keep RESPONSES.npz] [--look SHEET.png]
 
 No photograph of an expression is used. Each layer's code is moved along the principal axes of the
 training faces' codes, on faces of its own drawing, and 68 landmarks say what that does to a face:
 the response of mouth, brows and eyes, and of pose and shape, which must stay. An expression is
 the step in w+ that changes the drawn picture least, outside the mouth and the eyes above all, among
 those that move the landmarks as asked: least squares with equality constraints, in closed form.
-Ten minutes on one core.
+Responses take ten minutes on one core; kept in a file, they serve when targets are tuned.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,6 +46,7 @@ SMALL = 32  # px at which changes of the picture are weighed
 # mouth most. A change of colour counts as three times that of light.
 FACE, EYES, MOUTH = np.s_[12:29, 9:23], np.s_[13:18, 9:23], np.s_[22:28, 10:22]
 CHEAP = ((FACE, 0.4), (MOUTH, 0.4 / 3), (EYES, 0.2))
+PICTURE = 10.0  # weight of the picture's change against the step's length
 CENTRE = np.s_[8:28, 6:26]  # where left and right ought to change alike
 LIGHT_AND_COLOUR = np.array(
     [[0.299, 0.587, 0.114], [1.5, -1.257, -0.243], [-0.507, -0.993, 1.5]], np.float32
@@ -58,11 +60,11 @@ KEPT = (
 TARGETS = {
     "happy": {"corners": 1.2, "width": 1.7, "open": 1.2, "teeth": 2.4, "brow": 0, "inner": 0},
     "sad": {
-        "corners": -1.5, "open": -0.3, "teeth": -0.3, "eyes": -0.2, "brow": 0, "inner": 0.4,
+        "corners": -1.8, "open": -0.3, "teeth": -0.3, "eyes": -0.2, "brow": 0.2, "inner": 0.6,
     },
     "fear": {
-        "corners": -1.5, "width": -0.8, "open": 0.7, "teeth": -0.5, "eyes": 1.5, "brow": 0.9,
-        "inner": 0.6,
+        "corners": -1.7, "width": -0.4, "open": 0.6, "teeth": 0, "eyes": 1.6, "brow": 0.9,
+        "inner": 0.3,
     },
 }  # fmt: skip
 
@@ -85,13 +87,13 @@ def measures(
     x, y = (relative * along[:, None]).sum(-1), (relative * down[:, None]).sum(-1)
     eye_left = y[:, 40] + y[:, 41] - y[:, 37] - y[:, 38]
     eye_right = y[:, 46] + y[:, 47] - y[:, 43] - y[:, 44]
-    light = pictures.astype(np.float32) @ LIGHT_AND_COLOUR[0] / 255
+    mouth, cheeks = pictures[:, 92:100, 56:72], pictures[:, 72:84, 44:84]
     found = {
         "corners": (y[:, 51] + y[:, 57] - y[:, 48] - y[:, 54])
         / 2,  # of the mouth, above its middle
         "width": x[:, 54] - x[:, 48],
         "open": y[:, 66] - y[:, 62],
-        "teeth": light[:, 92:100, 56:72].mean((1, 2)) - light[:, 72:84, 44:84].mean((1, 2)),
+        "teeth": (mouth.mean((1, 2)) - cheeks.mean((1, 2))) @ LIGHT_AND_COLOUR[0],
         "eyes": (eye_left + eye_right) / 4,
         "brow": -y[:, 17:27].mean(1),
         "inner": y[:, [17, 18, 25, 26]].mean(1) - y[:, 20:24].mean(1),  # ends of the brows, raised
@@ -171,17 +173,18 @@ def picture_costs(pictures: U8) -> F64:
 
 def solve(
     costs: F64,  # [P, P]
-    responses: Mapping[str, F64],  # of [P]
+    responses: Mapping[str, NDArray[Any]],  # of [P]
     targets: Mapping[str, float],
 ) -> F64:
     """Return the cheapest step [P] whose responses are the targets, 0 for what is KEPT.
 
-    The cost of a step is its change of the picture, plus its squared length in deviations of w,
-    plus that of the layers' differences from their mean: layers that agree stay near one face.
+    The cost of a step is PICTURE times its change of the picture, plus its squared length in
+    deviations of w, plus that of the layers' differences from their mean: layers that agree stay
+    near one face.
     """
     layers, count = len(LAYERS), len(costs)
     apart = np.kron(np.eye(layers) - 1 / layers, np.eye(count // layers))
-    metric = costs / (np.trace(costs) / count) + np.eye(count) + apart
+    metric = PICTURE * costs / (np.trace(costs) / count) + np.eye(count) + apart
     wanted = dict.fromkeys(KEPT, 0.0) | dict(targets)
     rows = np.stack([responses[name] for name in wanted])  # [K, P]
     reach = np.linalg.solve(metric, rows.T)  # [P, K]
@@ -191,51 +194,57 @@ def solve(
     return step
 
 
-def find(data: Path, studio: Studio) -> dict[str, F32]:
-    """Return the direction [L, D] of each expression."""
+def responses(data: Path, studio: Studio) -> dict[str, NDArray[np.floating]]:
+    """Return what steps along `axes` [A, D] do: `costs` [P, P], and by name each measure, [P]."""
     faces = load_faces(data, studio.resolution)
     read = landmark_reader(data / "weights" / "face_det" / "pfld_68.onnx")
-    batches = range(0, len(faces), 16)
+    batches = [faces[i : i + 16] for i in range(0, len(faces), 16)]
     codes = np.concatenate(
-        [
-            studio.engine.run("invert", picture=faces[i : i + 16])["ws"]
-            for i in track(batches, "training faces")
-        ]
+        [studio.engine.run("invert", picture=b)["ws"] for b in track(batches, "training faces")]
     )
-    marks = np.concatenate([read(faces[i : i + 16]) for i in batches])
+    marks = np.concatenate([read(batch) for batch in batches])
     deviations = {name: value.std() for name, value in measures(marks, faces).items()}
     axes = principal_axes(codes)
     chosen = np.random.RandomState(3).permutation(len(codes))[: len(SEEDS)]
     bases = [*(studio.sample(seed, psi=0.8) for seed in SEEDS), *codes[chosen]]
-    costs, responses = [], []
+    costs, found = [], []
     for base in track(bases, "responses"):
         pictures = draw(studio.engine, moved_codes(base, axes))
-        found = measures(read(pictures), pictures)
-        responses.append({name: halved(value) / deviations[name] for name, value in found.items()})
         costs.append(picture_costs(pictures))
+        found.append(measures(read(pictures), pictures))
     # The median over faces: landmarks jump where a step breaks one of them.
-    typical = {name: np.median([r[name] for r in responses], 0) for name in deviations}
-    directions = {}
-    for name, targets in TARGETS.items():
-        step = solve(np.mean(costs, 0), typical, targets).reshape(len(LAYERS), -1)
-        directions[name] = np.zeros((studio.num_ws, studio.w_dim), np.float32)
-        directions[name][LAYERS] = step @ axes
-    return directions
+    typical = {n: np.median([halved(f[n]) / d for f in found], 0) for n, d in deviations.items()}
+    return {"axes": axes, "costs": np.mean(costs, 0), **typical}
+
+
+def direction(studio: Studio, known: Mapping[str, NDArray[Any]], name: str) -> F32:
+    """Return the direction [L, D] of an expression."""
+    step = solve(known["costs"], known, TARGETS[name]).reshape(len(LAYERS), -1)
+    found = np.zeros((studio.num_ws, studio.w_dim), np.float32)
+    found[LAYERS] = step @ known["axes"]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with images and weights")
+    parser.add_argument("--keep", type=Path, help="keep the responses here (.npz), or take them")
     parser.add_argument("--look", type=Path, help="a sheet to look at: faces, and strengths")
     options = parser.parse_args()
     BUILT_IN.mkdir(parents=True, exist_ok=True)
     files = [options.data / "images" / f"{name}.tar" for name in ARCHIVES]
     with Studio("demo", backend="ort") as studio:
+        if options.keep is not None and options.keep.exists():
+            known = dict(np.load(options.keep))
+        else:
+            known = responses(options.data, studio)
+        if options.keep is not None:
+            np.savez(options.keep, allow_pickle=False, **known)
         bundle = studio.engine.bundle
-        for name, direction in find(options.data, studio).items():
+        for name in TARGETS:
             Expression(
                 name=name,
-                direction=direction,
+                direction=direction(studio, known, name),
                 mask=layer_mask(LAYERS, studio.num_ws),
                 generator=bundle.name,
                 generator_sha256=bundle.spec.source.sha256,

@@ -1,6 +1,7 @@
 """Pictures in and out: uint8 RGB [H, W, 3], sRGB, 0..255, upright.
 
-Files are read by `mien.decode`. Pictures that mien made say so in their metadata (`mien.provenance`).
+Files are read by `mien.decode`. Pictures that mien made say so in their metadata
+(`mien.provenance`).
 """
 
 from __future__ import annotations
