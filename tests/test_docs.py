@@ -19,7 +19,7 @@ from mien.edits.project import FAITHFUL, ProjectionSettings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PROJECTING = ("03_project_and_mix", "04_resume", "05_batch", "07_express")
+PROJECTING = ("03_project_and_mix", "04_resume", "05_batch", "08_express")
 PAGES = sorted(
     [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
 )

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from mien.edits.draw import draw
-from mien.edits.expression import BUILT_IN, Expression
+from mien.edits.expression import SHIPPED, Expression
 from mien.edits.latents import layer_mask
 from mien.images import save
 from mien.provenance import digest
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="keep the responses here (.npz), or take them")
     parser.add_argument("--look", type=Path, help="a sheet to look at: faces, and strengths")
     options = parser.parse_args()
-    BUILT_IN.mkdir(parents=True, exist_ok=True)
+    SHIPPED.mkdir(parents=True, exist_ok=True)
     files = [options.data / "images" / f"{name}.tar" for name in ARCHIVES]
     with Studio("demo", backend="ort") as studio:
         if options.keep is not None and options.keep.exists():
@@ -252,7 +252,7 @@ def main() -> None:
                 licence="Apache-2.0",
                 note="Found in the generator's latent space by export/zoo/expressions.py; the "
                 "sources are the training faces, whose landmarks gave the units",
-            ).save(BUILT_IN / f"{name}.safetensors")
+            ).save(SHIPPED / f"{name}.safetensors")
         if options.look is not None:
             look(studio, options.look)
 

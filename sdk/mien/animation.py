@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from mien import provenance
+from mien.decode import shown
 from mien.errors import InputError
 from mien.images import U8
 
@@ -57,7 +58,8 @@ class Animation:
             partial.replace(path)
         except OSError as error:
             raise InputError(
-                f"{path} cannot be written: {error.strerror or error}", hint="Check the folder"
+                f"{shown(path)} cannot be written: {error.strerror or error}",
+                hint="Check the folder",
             ) from error
         finally:
             partial.unlink(missing_ok=True)

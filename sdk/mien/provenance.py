@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import mien
+from mien.decode import shown
 from mien.errors import CorruptFile, DecodeError, LimitExceeded
 
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -114,27 +115,31 @@ def read(path: str | Path) -> Provenance | None:
     if found is None:
         return None
     if len(found[0]) > MAX_PACKET:
-        raise LimitExceeded(f"{path} has an XMP packet of {len(found[0])} bytes")
+        raise LimitExceeded(f"{shown(path)} has an XMP packet of {len(found[0])} bytes")
     # Without a document type there are no entities, and nothing that could unfold to gigabytes.
     if b"<!" in found[0]:
-        raise CorruptFile(f"{path} has an XMP packet with a document type", hint="Is it a picture?")
+        raise CorruptFile(
+            f"{shown(path)} has an XMP packet with a document type", hint="Is it a picture?"
+        )
     try:
         return _parsed(ElementTree.fromstring(found[0]))
     except (ElementTree.ParseError, ValueError) as error:
         raise CorruptFile(
-            f"{path} has a damaged XMP packet: {error}", hint="Copy the picture again"
+            f"{shown(path)} has a damaged XMP packet: {error}", hint="Copy the picture again"
         ) from error
 
 
 def _bytes(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise DecodeError(f"{path} is not a file", hint="Name a picture file")
+            raise DecodeError(f"{shown(path)} is not a file", hint="Name a picture file")
         if path.stat().st_size > MAX_BYTES:
-            raise LimitExceeded(f"{path} is larger than {MAX_BYTES >> 30} GB")
+            raise LimitExceeded(f"{shown(path)} is larger than {MAX_BYTES >> 30} GB")
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise DecodeError(f"{path} cannot be read: {error}", hint="Check the path") from error
+        raise DecodeError(
+            f"{shown(path)} cannot be read: {error}", hint="Check the path"
+        ) from error
 
 
 def _parsed(root: ElementTree.Element) -> Provenance | None:

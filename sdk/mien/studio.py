@@ -145,8 +145,12 @@ class Studio:
         pixels = paste(
             as_rgb(photo), face, as_rgb(edited), feather=feather, match_colour=match_colour
         )
-        before = [e for one in (photo, edited) if isinstance(one, Picture) for e in one.edits]
-        return Picture(pixels, tuple(dict.fromkeys([*before, "paste"])))
+        pictures = [one for one in (photo, edited) if isinstance(one, Picture)]
+        edits = [edit for one in pictures for edit in one.edits]
+        sources = [source for one in pictures for source in one.sources]
+        return Picture(
+            pixels, tuple(dict.fromkeys([*edits, "paste"])), tuple(dict.fromkeys(sources))
+        )
 
     def project(
         self,

@@ -14,15 +14,17 @@ from safetensors.numpy import save_file
 
 import mien
 from mien import Expression, express, provenance
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.edits.express import expression_from_codes, strengths_between
-from mien.edits.expression import HEADER, built_in, load_expression
+from mien.edits.expression import HEADER, load_expression, shipped
 from mien.edits.latents import save_code
 from mien.errors import ArchMismatch, CorruptFile, InputError
 from mien.studio import Studio
 
-needs_demo = pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
+needs_demo = pytest.mark.skipif(
+    not (BUILT_IN / "demo").exists(), reason="the demo bundle is not built"
+)
 LAYERS, WIDTH = 7, 5
 OWN = ("fear", "happy", "sad")
 
@@ -151,7 +153,7 @@ def test_an_animation_goes_there_and_back_without_a_jump() -> None:
 
 @needs_demo
 def test_those_that_come_with_mien_are_of_the_demos_generator(studio: Studio) -> None:
-    assert built_in() == list(OWN)
+    assert shipped() == list(OWN)
     for name in OWN:
         found = load_expression(name)
         found.check(studio.engine.bundle)

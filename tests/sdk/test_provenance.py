@@ -172,6 +172,20 @@ def test_what_xml_cannot_say_is_replaced(tmp_path: Path, pixels: NDArray[np.uint
     assert found.edits == ("a?b?[31m?c",)
 
 
+def test_a_pasted_face_keeps_what_was_done_to_it(pixels: NDArray[np.uint8]) -> None:
+    from mien.faces.align import align
+    from mien.faces.landmarks import Landmarks
+    from mien.studio import Studio
+
+    photo = np.full((200, 200, 3), 90, np.uint8)
+    points = [(80, 90), (120, 90), (100, 110), (85, 130), (115, 130)]
+    face = align(photo, Landmarks(np.array(points, np.float32)), size=32)
+    with Studio("demo", backend="ort") as studio:
+        pasted = studio.paste(photo, face, Picture(face.image, EDITS, SOURCES))
+    assert pasted.edits == (*EDITS, "paste")
+    assert pasted.sources == SOURCES
+
+
 def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     wanted = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

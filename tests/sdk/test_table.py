@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien import mix, move, provenance
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.edits.draw import BATCH, draw
 from mien.edits.latents import save_code
@@ -18,7 +18,9 @@ from mien.errors import InputError
 from mien.images import load
 from mien.studio import Studio
 
-pytestmark = pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
+pytestmark = pytest.mark.skipif(
+    not (BUILT_IN / "demo").exists(), reason="the demo bundle is not built"
+)
 SIDE, GAP = 128, 5
 
 

@@ -14,7 +14,7 @@ from mien.edits.directions import as_direction, load_tensors
 from mien.errors import ArchMismatch, CorruptFile, InputError
 from mien_engines import Bundle
 
-BUILT_IN = Path(__file__).parents[1] / "zoo" / "expressions"
+SHIPPED = Path(__file__).parents[1] / "zoo" / "expressions"
 SUFFIX = ".safetensors"
 HEADER = "mien.expression"  # key of the metadata that holds the record, as JSON
 VERSION = 1
@@ -116,11 +116,11 @@ def load_expression(name: str | Path) -> Expression:
     """
     path = Path(name)
     if not path.suffix:
-        path = BUILT_IN / f"{path.name}{SUFFIX}"
-        if str(name) not in built_in():
+        path = SHIPPED / f"{path.name}{SUFFIX}"
+        if str(name) not in shipped():
             raise InputError(
                 f"there is no expression {str(name)!r}",
-                hint=f"Those of mien: {', '.join(built_in())}; or name a file{SUFFIX}",
+                hint=f"Those of mien: {', '.join(shipped())}; or name a file{SUFFIX}",
             )
     tensors, metadata = load_tensors(path)
     try:
@@ -144,9 +144,9 @@ def load_expression(name: str | Path) -> Expression:
         ) from error
 
 
-def built_in() -> list[str]:
+def shipped() -> list[str]:
     """Return the names of the expressions that come with mien, for its demo generator."""
-    return sorted(path.stem for path in BUILT_IN.glob(f"*{SUFFIX}"))
+    return sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}"))
 
 
 def as_expression(expression: Expression | str | Path) -> Expression:

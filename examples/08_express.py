@@ -1,6 +1,6 @@
 """Give a face an expression, animate it, make an expression of two pictures, and share it.
 
-python examples/07_express.py
+python examples/08_express.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw every face of a column with the layers of every face of a row, on one sheet.
 
-python examples/06_style_table.py
+python examples/07_style_table.py
 """
 
 from __future__ import annotations
