@@ -128,11 +128,12 @@ class Attack:
 def test_nothing_of_a_pickle_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     values = np.zeros((1, 4), np.float32)
-    evil = io.BytesIO()
-    with zipfile.ZipFile(evil, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(Attack(), 2))
+    evil = {"call": pickle.dumps(Attack(), 2), "long": b"(" * 10_000 + b"."}
+    for name, pickled in evil.items():
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr("archive/data.pkl", pickled)
     for data in (
-        evil.getvalue(),
+        *(Path(name).read_bytes() for name in evil),
         torch_zip(values, calls="os system"),
         torch_zip(values, kind="LongStorage"),
         torch_zip(values, kind="x\nopcode"),

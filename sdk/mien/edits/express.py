@@ -21,6 +21,7 @@ from mien_engines import Bundle
 
 FIRST_LAYER = 1  # of those that are on by default
 FRAMES = 12  # of an animation, one way
+MAX_FRAMES = 1000
 
 
 def express(
@@ -91,8 +92,10 @@ def strengths_between(low: float, high: float, frames: int = FRAMES) -> list[flo
     The first and the last strength occur once: 2 * frames - 2 in all. The ends are slow (a raised
     cosine), as a face moves.
     """
-    if frames < 2 or not np.isfinite([low, high]).all():
-        raise InputError(f"{frames} frames from {low} to {high}, expected 2 or more, finite ends")
+    if not 2 <= frames <= MAX_FRAMES or not np.isfinite([low, high]).all():
+        raise InputError(
+            f"{frames} frames from {low} to {high}, expected 2 to {MAX_FRAMES}, finite ends"
+        )
     way = (1 - np.cos(np.linspace(0, np.pi, frames))) / 2
     there = [float(low + (high - low) * t) for t in way]
     return there + there[-2:0:-1]

@@ -21,20 +21,20 @@ from numpy.typing import NDArray
 from mien.errors import CorruptFile, LimitExceeded, UnsafeFile
 
 MAX_BYTES = 64 << 20  # of a file; 18 layers of 512 numbers are 36 KB
-MAX_INSTRUCTIONS = 200  # a tensor of eight dimensions needs 60
+MAX_PICKLE = 4096  # bytes; torch.save writes 200 for a tensor
 DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2"}
 
 # What torch.save writes for a tensor: storage, offset, shape, strides, requires_grad, no hooks.
 # Every instruction is written as its name, or name:argument where the argument matters; those that
 # only keep things for later (PUT) are left out.
+SIZES = r"(?:MARK )?(?:INT:\d+ ){1,8}TUPLE\d?"
 SENTENCE = re.compile(
     r"PROTO GLOBAL:torch\._utils\._rebuild_tensor_v2 MARK "
     r"MARK TEXT:storage GLOBAL:torch\.(?P<kind>\w+) TEXT:(?P<key>\w+) TEXT:[\w:]+ "
-    r"INT:(?P<count>\d+) TUPLE PERSID "
-    r"INT:(?P<offset>\d+) (?P<shape>[^()]*?TUPLE\d?) (?P<strides>[^()]*?TUPLE\d?) "
+    r"INT:\d+ TUPLE PERSID "
+    rf"INT:(?P<offset>\d+) (?P<shape>{SIZES}) (?P<strides>{SIZES}) "
     r"(?:NEWFALSE|NEWTRUE) GLOBAL:collections\.OrderedDict EMPTY_TUPLE REDUCE TUPLE REDUCE STOP"
 )
-SIZES = re.compile(r"(?:MARK )?((?:INT:\d+ ){1,8})TUPLE\d?")
 SAVE_AGAIN = "Save the tensor alone with torch.save, or as .npy or .safetensors"
 
 
@@ -63,10 +63,12 @@ def _read(path: Path, archive: zipfile.ZipFile) -> NDArray[Any]:
         raise LimitExceeded(f"{path} is compressed, which torch.save never does", hint=SAVE_AGAIN)
     if sum(info.file_size for info in infos) > MAX_BYTES:
         raise LimitExceeded(f"{path} unpacks to more than {MAX_BYTES >> 20} MB", hint=SAVE_AGAIN)
-    pickled = [i.filename for i in infos if i.filename.endswith("/data.pkl")]
+    pickled = [info for info in infos if info.filename.endswith("/data.pkl")]
     if len(pickled) != 1:
         raise CorruptFile(f"{path} has no data.pkl", hint=SAVE_AGAIN)
-    folder = pickled[0].removesuffix("data.pkl")
+    if pickled[0].file_size > MAX_PICKLE:
+        raise UnsafeFile(f"{path} holds something else than one tensor of floats", hint=SAVE_AGAIN)
+    folder = pickled[0].filename.removesuffix("data.pkl")
     order = f"{folder}byteorder"
     if order in archive.namelist() and archive.read(order) != b"little":
         raise CorruptFile(f"{path} was written on a big-endian machine", hint=SAVE_AGAIN)
@@ -82,13 +84,11 @@ def _read(path: Path, archive: zipfile.ZipFile) -> NDArray[Any]:
 
 
 def _sentence(pickled: bytes) -> str:
-    words: list[str] = []
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if len(words) > MAX_INSTRUCTIONS:
-            return ""
-        if opcode.name not in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            words.append(_word(opcode.name, argument))
-    return " ".join(words)
+    return " ".join(
+        _word(opcode.name, argument)
+        for opcode, argument, _ in pickletools.genops(pickled)
+        if opcode.name not in ("BINPUT", "LONG_BINPUT", "MEMOIZE")
+    )
 
 
 def _word(name: str, argument: Any) -> str:
@@ -102,10 +102,7 @@ def _word(name: str, argument: Any) -> str:
 
 
 def _sizes(words: str) -> tuple[int, ...]:
-    found = SIZES.fullmatch(words)
-    if not found:
-        raise ValueError("its shape is not a tuple of numbers")
-    return tuple(int(word[4:]) for word in found[1].split())
+    return tuple(map(int, re.findall(r"INT:(\d+)", words)))
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
