@@ -1,4 +1,4 @@
-"""Where bundles are: those that come with mien, and the user's own."""
+"""Where bundles and styles are: those that come with mien, and the user's own."""
 
 from __future__ import annotations
 
@@ -54,3 +54,14 @@ def detector_path(name: str | Path | None) -> Path:
             hint="Name a YuNet ONNX file or a bundle of family faces",
         )
     return path
+
+
+def built_in_styles() -> tuple[str, ...]:
+    """Names of the style pictures that come with mien."""
+    return tuple(sorted(path.stem for path in (BUILT_IN / "styles").glob("*.jpg")))
+
+
+def style_path(name: str | Path) -> Path:
+    """Return the file of a style: a built-in one by its name, all else is a path."""
+    own = isinstance(name, str) and name in built_in_styles()
+    return BUILT_IN / "styles" / f"{name}.jpg" if own else Path(name)

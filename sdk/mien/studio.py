@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.animation import Animation
-from mien.bundles import bundle_path, detector_path
+from mien.bundles import detector_path, style_path
 from mien.edits.directions import move
 from mien.edits.draw import draw
 from mien.edits.express import express, expression_from_codes, strengths_between
@@ -19,15 +19,16 @@ from mien.edits.expression import Expression, as_expression
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
 from mien.edits.project import Projection, ProjectionSettings, crops, project
+from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
 from mien.edits.table import style_table
 from mien.errors import ArchMismatch, InputError
 from mien.faces.align import AlignedFace, align
 from mien.faces.landmarks import Landmarks, as_landmarks
 from mien.faces.paste import FEATHER, paste
 from mien.images import Image, Picture, as_rgb
+from mien.networks import Networks
 from mien.provenance import digest
 from mien_engines import Choice, Engine
-from mien_engines import open as open_engine
 
 if TYPE_CHECKING:
     from mien.faces.detect import DetectedFace, Finder, Which
@@ -36,10 +37,12 @@ FAMILY = "stylegan2"
 
 
 class Studio:
-    """A generator, opened for editing. Thread-safe; `with Studio(...)` frees it at the end.
+    """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
 
     Args:
-        bundle: "demo", mien's own small generator, or the folder or zip of a bundle.
+        bundles: names of those that come with mien, such as "demo", its own small generator, or
+            folders or zips of your own. Each serves the verbs of its family; for families that
+            none of them is of, mien's own are taken.
         backend: "ort", "ort-cuda", "ov" or "ov-bf16"; None takes the fastest whose accuracy
             passes the bundle's gate, measured once a machine. Nothing falls back silently.
         detector: what finds faces: a YuNet ONNX file, or a bundle of family `faces`. None means
@@ -52,28 +55,46 @@ class Studio:
 
     def __init__(
         self,
-        bundle: str | Path = "demo",
-        *,
+        *bundles: str | Path,
         backend: str | None = None,
         detector: str | Path | None = None,
         threads: int | None = None,
     ) -> None:
-        self.engine: Engine = open_engine(bundle_path(bundle), backend, threads=threads)
-        spec = self.engine.bundle.spec
-        if spec.family != FAMILY:
-            raise ArchMismatch(
-                f"bundle {spec.name} is of family {spec.family}, a Studio edits with {FAMILY}",
-                hint="Name a bundle made by mien export stylegan2",
-            )
-        self.resolution = _property(self.engine, "resolution")  # px, width and height
-        self.num_ws = _property(self.engine, "num_ws")  # layers of a W+ code
-        self.w_dim = _property(self.engine, "w_dim")
-        self.z_dim = _property(self.engine, "z_dim")
-        self.label_dim = _property(self.engine, "label_dim")  # classes; 0 means none
+        self._networks = Networks(bundles, backend, threads)
         self._detector = detector
         self._finder: Finder | None = None
         self._finder_lock = threading.Lock()
         self._threads = threads
+
+    @property
+    def engine(self) -> Engine:
+        """The generator's engine."""
+        return self._networks[FAMILY]
+
+    @property
+    def resolution(self) -> int:
+        """Width and height of the generator's pictures in px."""
+        return _property(self.engine, "resolution")
+
+    @property
+    def num_ws(self) -> int:
+        """Layers of a W+ code."""
+        return _property(self.engine, "num_ws")
+
+    @property
+    def w_dim(self) -> int:
+        """Numbers of a layer of a W+ code."""
+        return _property(self.engine, "w_dim")
+
+    @property
+    def z_dim(self) -> int:
+        """Numbers of what the mapping network takes."""
+        return _property(self.engine, "z_dim")
+
+    @property
+    def label_dim(self) -> int:
+        """Classes of the generator; 0 means none."""
+        return _property(self.engine, "label_dim")
 
     def align(
         self,
@@ -357,13 +378,52 @@ class Studio:
             note=note,
         )
 
+    def stylize(
+        self,
+        content: AlignedFace | Image,
+        style: Image | Sequence[Image],
+        *,
+        strength: float = 1.0,
+        weights: Sequence[float] | None = None,
+        masks: Sequence[NDArray[np.float32]] | None = None,
+        keep_colour: bool = False,
+    ) -> Picture:
+        """Draw a picture of any size in the style of one or more others (AdaIN, one pass).
+
+        Args:
+            style: a picture, or several: they are blended by weights, or laid side by side by
+                masks, one of the content's height and width each, float32 in 0..1. "mosaic",
+                "print", "strokes" and "waves" come with mien.
+            strength: 0 redraws the content, 1 takes the whole style.
+            keep_colour: hues stay the content's.
+
+        Raises InputError: weights and masks at once, or of another number, or sizes that the
+        network does not take.
+        """
+        engine, pixels = self._networks["adain"], _pixels(content)
+        several = [style] if isinstance(style, str | Path | Picture | np.ndarray) else list(style)
+        pictures = [
+            as_rgb(style_path(one) if isinstance(one, str | Path) else one) for one in several
+        ]
+        styles = [style_of(engine, picture) for picture in pictures]
+        if masks is not None and weights is not None:
+            raise InputError("weights and masks were both given", hint="Leave one of them out")
+        if masks is not None:
+            drawn = stylized_under_masks(
+                engine, pixels, styles, masks, strength=strength, keep_colour=keep_colour
+            )
+        else:
+            mixed = blended(styles, weights)
+            drawn = stylize(engine, pixels, mixed, strength=strength, keep_colour=keep_colour)
+        return Picture(drawn, ("stylize",), tuple(map(digest, [pixels, *pictures])))
+
     def report(self) -> list[Choice]:
         """Who ran the graphs used so far, at which precision, how fast, and why not the others."""
-        return self.engine.report()
+        return self._networks.report()
 
     def close(self) -> None:
         """Free what the backends hold. The studio must not be used afterwards."""
-        self.engine.close()
+        self._networks.close()
         if self._finder is not None:
             self._finder.close()
 

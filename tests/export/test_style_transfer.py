@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,9 @@ from tests.export.rtx import BOTH
 from torch import Tensor
 
 import mien_engines
+from mien import Studio
 from mien_engines import Bundle
-from mien_engines.errors import ArchMismatch
+from mien_engines.errors import ArchMismatch, InputError
 from mien_export.export import export
 
 WIDTHS = (6, 8, 10)  # of the encoder's stages, one convolution each
@@ -96,6 +99,80 @@ def test_a_picture_takes_the_mean_and_deviation_of_a_style(
         frame = engine.run("transfer", picture=content, alpha=strength, **kept)["drawn"]
     np.testing.assert_allclose(whole, decoded(tensors, mixed), rtol=0, atol=0.55)
     np.testing.assert_array_less(np.abs(frame.astype(int) - whole), 2)
+
+
+@pytest.fixture(scope="module")
+def studio(bundle: Bundle) -> Iterator[Studio]:
+    with Studio(bundle.folder, backend="ort") as opened:
+        yield opened
+
+
+def test_any_size_is_drawn_as_if_it_went_on_by_reflection(
+    studio: Studio, tensors: dict[str, Tensor], rng: np.random.Generator
+) -> None:
+    content, style = (rng.integers(0, 256, (*size, 3), np.uint8) for size in ((37, 51), (20, 33)))
+    drawn = studio.stylize(content, style, strength=0.0)
+    continued = np.pad(content, ((0, 3), (0, 1), (0, 0)), mode="reflect")
+    expected = decoded(tensors, encoded(tensors, continued[None]))[0, :37, :51]
+    np.testing.assert_allclose(drawn.array, expected, rtol=0, atol=0.55)
+    assert drawn.edits == ("stylize",)
+    assert len(drawn.sources) == 2
+
+
+def test_weights_choose_between_styles(studio: Studio, rng: np.random.Generator) -> None:
+    content, one, two = (rng.integers(0, 256, (24, 24, 3), np.uint8) for _ in range(3))
+    alone = [studio.stylize(content, style).array.astype(int) for style in (one, two)]
+    for weights, expected in (((1, 0), alone[0]), ((0, 5), alone[1])):
+        drawn = studio.stylize(content, [one, two], weights=weights).array
+        np.testing.assert_array_less(np.abs(drawn - expected), 2)
+    between = studio.stylize(content, [one, two]).array.astype(int)
+    assert min(np.abs(between - x).mean() for x in alone) > 0.5
+
+
+def test_masks_lay_styles_side_by_side(studio: Studio, rng: np.random.Generator) -> None:
+    content, one, two = (rng.integers(0, 256, (16, 24, 3), np.uint8) for _ in range(3))
+    left, right = np.zeros((2, 16, 24), np.float32)
+    left[:, :8], right[:, 16:] = 1, 1
+    drawn = studio.stylize(content, [one, two], masks=[left, right]).array
+    np.testing.assert_array_equal(drawn[:, 8:16], content[:, 8:16])
+    np.testing.assert_array_equal(drawn[:, :8], studio.stylize(content, one).array[:, :8])
+    np.testing.assert_array_equal(drawn[:, 16:], studio.stylize(content, two).array[:, 16:])
+
+
+def test_hues_stay_where_that_is_wanted(studio: Studio, rng: np.random.Generator) -> None:
+    content = np.full((32, 32, 3), (150, 120, 110), np.uint8)
+    content[8:24, 8:24] = (110, 120, 150)
+    style = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    drawn = studio.stylize(content, style, keep_colour=True, strength=0.3).array
+    plain = studio.stylize(content, style, strength=0.3).array
+    lab, own, free = (
+        cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_RGB2LAB).astype(int)
+        for x in (drawn, content, plain)
+    )
+    shown = (plain.min(2) > 40) & (plain.max(2) < 200)  # hues that fit into RGB at that lightness
+    assert np.abs(lab - own)[shown][:, 1:].mean() < 2
+    assert np.abs(lab - free)[shown][:, 0].mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"strength": 1.5}, "strength is 1.5, expected 0 to 1"),
+        ({"strength": float("nan")}, "strength is nan"),
+        ({"weights": [1, 2]}, "1 styles with 2 weights"),
+        ({"weights": [-1]}, "expected numbers from 0"),
+        ({"weights": [0]}, "whose sum is above 0"),
+        ({"masks": [np.ones((3, 3), np.float32)]}, "the masks have shapes"),
+        ({"masks": [], "weights": [1]}, "both given"),
+        ({"content": np.zeros((4, 90, 3), np.uint8)}, "the content has 90 x 4 px"),
+        ({"style": np.zeros((4, 90, 3), np.uint8)}, "the style has 90 x 4 px"),
+        ({"style": []}, "0 styles"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(studio: Studio, changes: dict[str, Any], match: str) -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(InputError, match=match):
+        studio.stylize(**({"content": picture, "style": picture} | changes))
 
 
 @BOTH

@@ -29,6 +29,7 @@ VERBS = {
     "express": "Give a face an expression, or animate it.",
     "make-expression": "Make an expression of photographs.",
     "move": "Move a face along an edit direction.",
+    "stylize": "Draw a picture in the style of others.",
     "render": "Draw a code, or a face that does not exist.",
     "provenance": "Say what a picture's file states of its making.",
 }
