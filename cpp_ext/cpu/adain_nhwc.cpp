@@ -40,42 +40,77 @@ Chunk chunk_of(const Adain &a, i64 index) {
     return {index / a.chunks, begin, end < a.pixels() ? end : a.pixels()};
 }
 
-template <class V, class S> void add_up(const S &s, i64 channel, const Chunk &k, double *sums) {
-    Moments<V> moments(s.template at<V>(0, channel));
-    for (i64 pixel = k.begin; pixel < k.end; ++pixel) moments.add(s.template at<V>(pixel, channel));
-    moments.store(sums + channel, sums + s.c + channel);
+template <class S> Moments exact_moments(const S &s, i64 channel, const Chunk &k) {
+    ExactMoments exact(s.template at<One>(k.begin, channel).v);
+    for (i64 p = k.begin; p < k.end; ++p) exact.add(s.template at<One>(p, channel).v);
+    return exact.moments(k.end - k.begin);
+}
+
+// Float32 sums of `ways` times V::lanes channels over pixels, about a pivot of each channel.
+template <class V, int ways> struct Sums {
+    V pivot[ways], sum[ways], squares[ways];
+
+    template <class S> void take(const S &s, i64 channel, i64 begin, i64 end) {
+        for (int w = 0; w < ways; ++w) sum[w] = squares[w] = V(0.0f);
+        for (i64 pixel = begin; pixel < end; ++pixel)
+            for (int w = 0; w < ways; ++w) {
+                const V d = s.template at<V>(pixel, channel + w * V::lanes) - pivot[w];
+                sum[w] = sum[w] + d;
+                squares[w] = fma(d, d, squares[w]);
+            }
+    }
+};
+
+// A chunk's moments of some channels, to means [C] and squares [C]. The pivot is the mean of the
+// chunk's beginning: then its squares are at most 9 times those about the mean.
+template <class V, int ways, class S>
+void add_up(const S &s, i64 channel, const Chunk &k, double *means, double *squares) {
+    const i64 count = k.end - k.begin, beginning = (count + 7) / 8;
+    Sums<V, ways> sums;
+    for (int w = 0; w < ways; ++w)
+        sums.pivot[w] = s.template at<V>(k.begin, channel + w * V::lanes);
+    sums.take(s, channel, k.begin, k.begin + beginning);
+    const V part(1.0f / static_cast<float>(beginning));
+    for (int w = 0; w < ways; ++w) sums.pivot[w] = sums.pivot[w] + sums.sum[w] * part;
+    sums.take(s, channel, k.begin, k.end);
+    for (int w = 0; w < ways; ++w) {
+        float pivot[V::lanes], sum[V::lanes], square[V::lanes];
+        sums.pivot[w].store(pivot);
+        sums.sum[w].store(sum);
+        sums.squares[w].store(square);
+        for (i64 lane = 0; lane < V::lanes; ++lane) {
+            const i64 c = channel + w * V::lanes + lane;
+            Moments m = moments_from(pivot[lane], sum[lane], square[lane], count);
+            if (!(m.squares <= largest)) m = exact_moments(s, c, k);
+            means[c] = m.mean;
+            squares[c] = m.squares;
+        }
+    }
 }
 
 template <class T, bool before> void all_moments(const Adain &a, i64 begin, i64 end) {
+    constexpr i64 step = Lanes::lanes;
     for (i64 index = begin; index < end; ++index) {
         const Chunk k = chunk_of(a, index);
         const auto s = sample_of<T, before>(a, k.sample);
-        double *sums = a.moments + index * 2 * a.c;
+        double *means = a.moments + index * 2 * a.c, *squares = means + a.c;
         i64 channel = 0;
-        for (; channel + Lanes::lanes <= a.c; channel += Lanes::lanes)
-            add_up<Lanes>(s, channel, k, sums);
-        for (; channel < a.c; ++channel) add_up<One>(s, channel, k, sums);
+        for (; channel + 4 * step <= a.c; channel += 4 * step)
+            add_up<Lanes, 4>(s, channel, k, means, squares);
+        for (; channel + step <= a.c; channel += step)
+            add_up<Lanes, 1>(s, channel, k, means, squares);
+        for (; channel < a.c; ++channel) add_up<One, 1>(s, channel, k, means, squares);
     }
 }
 
-template <class T, bool before> void affines(const Adain &a, i64 begin, i64 end) {
-    for (i64 n = begin; n < end; ++n) {
-        const auto s = sample_of<T, before>(a, n);
-        float *to = a.affine + n * 3 * a.c;
-        for (i64 channel = 0; channel < a.c; ++channel) {
-            double sum = 0, squares = 0;
-            for (i64 chunk = n * a.chunks; chunk < (n + 1) * a.chunks; ++chunk) {
-                sum += a.moments[2 * a.c * chunk + channel];
-                squares += a.moments[2 * a.c * chunk + a.c + channel];
-            }
-            const float pivot = s.template at<One>(0, channel).v;
-            const Affine f = affine_from(pivot, sum, squares, a.pixels(),
-                                         a.gamma[n * a.c + channel], a.beta[n * a.c + channel]);
-            to[channel] = f.half_mean;
-            to[a.c + channel] = f.scale;
-            to[2 * a.c + channel] = f.shift;
-        }
+Moments merged(const Adain &a, i64 sample, i64 channel) {
+    Moments m;
+    for (i64 index = sample * a.chunks; index < (sample + 1) * a.chunks; ++index) {
+        const Chunk k = chunk_of(a, index);
+        const double *at = a.moments + index * 2 * a.c + channel;
+        m.merge({static_cast<double>(k.end - k.begin), at[0], at[a.c]});
     }
+    return m;
 }
 
 template <class V, class S>
@@ -131,11 +166,15 @@ void adain_moments(const Adain &a, i64 begin, i64 end) {
 }
 
 void adain_affines(const Adain &a, i64 begin, i64 end) {
-    const bool before = a.noise || a.slope_before != 1;
-    if (a.half)
-        before ? affines<Half, true>(a, begin, end) : affines<Half, false>(a, begin, end);
-    else
-        before ? affines<float, true>(a, begin, end) : affines<float, false>(a, begin, end);
+    for (i64 n = begin; n < end; ++n)
+        for (i64 c = 0; c < a.c; ++c) {
+            const Affine f =
+                affine_from(merged(a, n, c), a.gamma[n * a.c + c], a.beta[n * a.c + c]);
+            float *to = a.affine + n * 3 * a.c + c;
+            to[0] = f.half_mean;
+            to[a.c] = f.scale;
+            to[2 * a.c] = f.shift;
+        }
 }
 
 void adain_apply(const Adain &a, i64 begin, i64 end) {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr i64 worth_sharing = 1 << 16;  // numbers; waking threads costs tens of microseconds
 constexpr i64 worth_streaming = 8 << 20;  // bytes; less is found in a cache by who reads it next
-constexpr i64 chunk_bytes = 256 << 10;  // of pixels, channels last: read twice, so held in L2
+constexpr i64 chunk_pixels = 256;       // channels last: as many as float32 sums well
 
 int threads_for(i64 numbers, int threads) { return numbers < worth_sharing ? 1 : threads; }
 
@@ -26,7 +26,7 @@ void launch(const Kernels &kernels, Adain a, int threads) {
         share(a.n * a.c, threads, [&](int, i64 b, i64 e) { kernels.adain_planes(a, b, e); });
         return;
     }
-    a.chunk = std::max<i64>(1, chunk_bytes / (a.c * size));
+    a.chunk = std::min(chunk_pixels, a.pixels());
     a.chunks = (a.pixels() + a.chunk - 1) / a.chunk;
     std::vector<double> moments(a.n * a.chunks * 2 * a.c);
     std::vector<float> affine(a.n * 3 * a.c);

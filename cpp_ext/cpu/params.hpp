@@ -26,9 +26,9 @@ struct Adain {
     bool channels_last;
     bool stream;            // y is too large to be found in a cache later: write past it
 
-    // Channels last only: pixels are taken in chunks, whose moments are added up.
+    // Channels last only: pixels are taken in chunks, whose moments are merged.
     i64 chunk, chunks;      // pixels in a chunk, chunks in a sample
-    double *moments;        // [N, chunks, 2, C]
+    double *moments;        // [N, chunks, 2, C]: mean, squares (adain.hpp)
     float *affine;          // [N, 3, C]: half_mean, scale, shift (adain.hpp)
 
     i64 pixels() const { return h * w; }

@@ -19,15 +19,15 @@ namespace mien::MIEN_ISA {
 // float from Half and back, rounding to nearest even, on integers.
 inline float float_from(Half half) {
     std::uint32_t bits = static_cast<std::uint32_t>(half.bits & 0x7fff) << 13;
+    const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000) << 16;
     float value;
-    if ((half.bits & 0x7c00) == 0x7c00) {  // infinity, NaN
-        bits |= 0x7f800000;
-        std::memcpy(&value, &bits, 4);
-    } else {  // the exponent's bias is 15 there and 127 here; subnormals come out as well
-        std::memcpy(&value, &bits, 4);
-        value *= 0x1p112f;
-    }
-    return half.bits & 0x8000 ? -value : value;
+    std::memcpy(&value, &bits, 4);
+    value *= 0x1p112f;  // the exponent's bias is 15 there and 127 here; subnormals come out as well
+    std::memcpy(&bits, &value, 4);
+    if ((half.bits & 0x7c00) == 0x7c00) bits |= 0x7f800000;  // infinity, NaN
+    bits |= sign;
+    std::memcpy(&value, &bits, 4);
+    return value;
 }
 
 inline Half half_from(float value) {
@@ -55,6 +55,7 @@ struct One {
     static constexpr i64 lanes = 1;
     float v;
 
+    One() = default;
     explicit One(float value) : v(value) {}
     static One load(const float *p) { return One(*p); }
     static One load(const Half *p) { return One(float_from(*p)); }
@@ -77,24 +78,7 @@ struct One {
         return One(a.v * b.v + c.v);  // the library's fma is a call, and slow
 #endif
     }
-};
-
-// Sums of d and d * d, in float64, where d = value - pivot.
-template <class V> struct Moments;
-
-template <> struct Moments<One> {
-    double pivot, sum = 0, squares = 0;
-
-    explicit Moments(One at) : pivot(at.v) {}
-    void add(One value) {
-        const double d = value.v - pivot;
-        sum += d;
-        squares += d * d;
-    }
-    void store(double *sums, double *square_sums) const {
-        *sums = sum;
-        *square_sums = squares;
-    }
+    friend float total(One a) { return a.v; }
 };
 
 #if defined(__AVX512F__)
@@ -103,6 +87,7 @@ struct Lanes {
     static constexpr i64 lanes = 16;
     __m512 v;
 
+    Lanes() = default;
     Lanes(__m512 value) : v(value) {}
     explicit Lanes(float value) : v(_mm512_set1_ps(value)) {}
     static Lanes load(const float *p) { return _mm512_loadu_ps(p); }
@@ -125,33 +110,11 @@ struct Lanes {
     friend Lanes operator*(Lanes a, Lanes b) { return _mm512_mul_ps(a.v, b.v); }
     friend Lanes max(Lanes a, Lanes b) { return _mm512_max_ps(a.v, b.v); }
     friend Lanes fma(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
-
-    __m512d low() const { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
-    __m512d high() const { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
+    friend float total(Lanes a) { return _mm512_reduce_add_ps(a.v); }
 
 private:
     __m256i halves() const {
         return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    }
-};
-
-template <> struct Moments<Lanes> {
-    __m512d pivot[2], sum[2] = {}, squares[2] = {};
-
-    explicit Moments(Lanes at) : pivot{at.low(), at.high()} {}
-    void add(Lanes value) {
-        const __m512d d[2] = {_mm512_sub_pd(value.low(), pivot[0]),
-                              _mm512_sub_pd(value.high(), pivot[1])};
-        for (int i = 0; i < 2; ++i) {
-            sum[i] = _mm512_add_pd(sum[i], d[i]);
-            squares[i] = _mm512_fmadd_pd(d[i], d[i], squares[i]);
-        }
-    }
-    void store(double *sums, double *square_sums) const {
-        for (int i = 0; i < 2; ++i) {
-            _mm512_storeu_pd(sums + 8 * i, sum[i]);
-            _mm512_storeu_pd(square_sums + 8 * i, squares[i]);
-        }
     }
 };
 
@@ -161,6 +124,7 @@ struct Lanes {
     static constexpr i64 lanes = 8;
     __m256 v;
 
+    Lanes() = default;
     Lanes(__m256 value) : v(value) {}
     explicit Lanes(float value) : v(_mm256_set1_ps(value)) {}
     static Lanes load(const float *p) { return _mm256_loadu_ps(p); }
@@ -183,33 +147,15 @@ struct Lanes {
     friend Lanes operator*(Lanes a, Lanes b) { return _mm256_mul_ps(a.v, b.v); }
     friend Lanes max(Lanes a, Lanes b) { return _mm256_max_ps(a.v, b.v); }
     friend Lanes fma(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
-
-    __m256d low() const { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
-    __m256d high() const { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
+    friend float total(Lanes a) {
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
 
 private:
     __m128i halves() const {
         return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    }
-};
-
-template <> struct Moments<Lanes> {
-    __m256d pivot[2], sum[2] = {}, squares[2] = {};
-
-    explicit Moments(Lanes at) : pivot{at.low(), at.high()} {}
-    void add(Lanes value) {
-        const __m256d d[2] = {_mm256_sub_pd(value.low(), pivot[0]),
-                              _mm256_sub_pd(value.high(), pivot[1])};
-        for (int i = 0; i < 2; ++i) {
-            sum[i] = _mm256_add_pd(sum[i], d[i]);
-            squares[i] = _mm256_fmadd_pd(d[i], d[i], squares[i]);
-        }
-    }
-    void store(double *sums, double *square_sums) const {
-        for (int i = 0; i < 2; ++i) {
-            _mm256_storeu_pd(sums + 4 * i, sum[i]);
-            _mm256_storeu_pd(square_sums + 4 * i, squares[i]);
-        }
     }
 };
 
@@ -218,6 +164,15 @@ template <> struct Moments<Lanes> {
 using Lanes = One;
 
 #endif
+
+// Ask for the line that holds p, to be read soon. It may lie outside of what is ours.
+inline void prefetch(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p);
+#else
+    (void)p;
+#endif
+}
 
 // What was streamed becomes visible to other threads.
 inline void finish_streaming() {
