@@ -52,9 +52,9 @@ template <class P> Moments exact_moments(const P &plane, i64 count) {
 
 // Block by block, each about the mean of all before it: then its squares are at most twice what it
 // adds to the plane's, and nothing cancels, whatever the mean. The first block is taken about the
-// mean of its own beginning, which costs a factor of 9 at most.
+// mean of its own beginning, which costs a factor of 17 at most.
 template <class P> Moments moments_of(const P &plane, i64 count) {
-    constexpr i64 length = 128 * Lanes::lanes, beginning = length / 8;
+    constexpr i64 length = 128 * Lanes::lanes, beginning = length / 16;
     const float at = plane.template at<One>(0).v;
     Moments m = block_of(plane, 0, count < beginning ? count : beginning, at);
     for (i64 begin = 0; begin < count; begin += length) {

@@ -11,7 +11,7 @@ namespace mien {
 namespace {
 
 constexpr i64 worth_sharing = 1 << 16;  // numbers; waking threads costs tens of microseconds
-constexpr i64 worth_streaming = 8 << 20;  // bytes; less is found in a cache by who reads it next
+constexpr i64 worth_streaming = 12 << 20;  // bytes; less is found in a cache by who reads it next
 constexpr i64 chunk_pixels = 256;       // channels last: as many as float32 sums well
 
 int threads_for(i64 numbers, int threads) { return numbers < worth_sharing ? 1 : threads; }

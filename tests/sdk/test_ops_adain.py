@@ -109,7 +109,7 @@ def test_large_results_go_past_the_cache_all_the_same(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, isa: str, layout: Any
 ) -> None:
     use(monkeypatch, isa)
-    for shape, up in (((1, 48, 211, 211), 1), ((1, 16, 180, 192), 2)):  # more than 8 MB each
+    for shape, up in (((1, 75, 211, 211), 1), ((1, 24, 180, 192), 2)):  # more than 12 MB
         x, gamma, beta = inputs(rng, shape)
         x = laid_out(x, layout)
         wanted = adain(x, gamma, beta, layout=layout, up=up, impl="ref")
@@ -197,7 +197,7 @@ def test_a_plane_that_is_not_finite_becomes_nan_and_no_other(
     x, gamma, beta = inputs(rng, (1, 3, 40, 60))
     x[0, 1, 30, 5] = value
     for layout in LAYOUTS:
-        y = back(adain(laid_out(x, layout), gamma, beta, layout=layout, impl=impl), layout)  # type: ignore[arg-type]
+        y = back(adain(laid_out(x, layout), gamma, beta, layout=layout, impl=impl), layout)
         assert np.isnan(y[0, 1]).all()
         assert np.isfinite(y[0, [0, 2]]).all()
 
@@ -222,8 +222,7 @@ def test_every_float16_is_converted_as_numpy_does(
     use(monkeypatch, isa)
     value = np.arange(1, 0x7C00, dtype=np.uint16).view(np.float16)
     x = np.stack([value, -value], -1).reshape(1, -1, 1, 2)
-    factors = (0.37, 1.0, 3.1)  # so that results need rounding, and overflow
-    for factor in factors:
+    for factor in (np.sqrt(0.15), np.pi):  # results need rounding, and overflow; few are ties
         gamma = (factor * np.sqrt(value.astype(np.float64) ** 2 + 1e-5)).astype(np.float32)[None]
         beta = np.zeros_like(gamma)
         wanted = adain(x, gamma, beta, impl="ref")
@@ -238,8 +237,8 @@ def test_the_result_may_take_the_place_of_x(rng: np.random.Generator) -> None:
     for layout in LAYOUTS:
         x, gamma, beta = inputs(rng, (2, 37, 65, 33))
         x = laid_out(x, layout)
-        wanted = adain(x, gamma, beta, layout=layout, impl="native")  # type: ignore[arg-type]
-        found = adain(x, gamma, beta, layout=layout, out=x, impl="native")  # type: ignore[arg-type]
+        wanted = adain(x, gamma, beta, layout=layout, impl="native")
+        found = adain(x, gamma, beta, layout=layout, out=x, impl="native")
         assert found is x
         np.testing.assert_array_equal(x, wanted)
 
@@ -288,6 +287,7 @@ PICTURE = np.zeros((1, 3, 4), np.float32)
         ({"x": X[0]}, r"x has shape \(2, 3, 4\), expected \(N, C, H, W\)"),
         ({"x": X[:, :, :0]}, r"x has shape \(1, 2, 0, 4\)"),
         ({"x": X[..., ::-1]}, "x does not lie in memory in one piece"),
+        ({"x": X.astype(">f4")}, "x does not lie in memory in one piece and order"),
         ({"gamma": ROW[:, :1]}, r"gamma has shape \(1, 1\), expected \(1, 2\)"),
         ({"beta": ROW.astype(np.float16)}, "beta is float16"),
         ({"noise": PICTURE}, "noise and strength go together"),
@@ -346,10 +346,10 @@ def test_the_compiled_module_guards_its_memory_itself() -> None:
     kernels = dispatch.load()
     rest = (None, None, 1.0, 1.0, 1, False)
     with pytest.raises(ValueError, match="gamma and beta"):
-        kernels.adain(X, ROW[:, :1].copy(), ROW, *rest, X.copy(), 1, isa)  # type: ignore[union-attr]
+        kernels.adain(X, ROW[:, :1].copy(), ROW, *rest, X.copy(), 1, isa)
     with pytest.raises(ValueError, match="another shape"):
-        kernels.adain(X, ROW, ROW, *rest, X[:, :1].copy(), 1, isa)  # type: ignore[union-attr]
+        kernels.adain(X, ROW, ROW, *rest, X[:, :1].copy(), 1, isa)
     with pytest.raises(TypeError):
-        kernels.adain(X[..., ::2], ROW, ROW, *rest, X.copy(), 1, isa)  # type: ignore[union-attr]
+        kernels.adain(X[..., ::2], ROW, ROW, *rest, X.copy(), 1, isa)
     with pytest.raises(ValueError, match="no such-set"):
-        kernels.adain(X, ROW, ROW, *rest, X.copy(), 1, "such-set")  # type: ignore[union-attr]
+        kernels.adain(X, ROW, ROW, *rest, X.copy(), 1, "such-set")

@@ -40,10 +40,11 @@ def adain(
         h = leaky(x + strength * noise, slope_before)
         y = leaky(gamma * (h - mean) / sqrt(var + 1e-5) + beta, slope)
 
-    where mean and var are those of each plane of h, var biased (Huang and Belongie 2017, Eq. 8), and
-    leaky(h, s) is h where it is positive, s * h elsewhere. Then every pixel is repeated `up` times
-    in both directions. Statistics are exact to float32 for any mean and size, also of float16.
-    A plane that holds NaN or infinity becomes NaN.
+    where mean and var are those of each plane of h, var biased (Huang and Belongie 2017, Eq. 8),
+    and leaky(h, s) is h where it is positive, s * h elsewhere. Then every pixel is repeated `up`
+    times in both directions. The compiled twin sums in float32, float16 too, about numbers near the
+    mean, so that no mean and no size of a plane costs digits. A plane that holds NaN or infinity
+    becomes NaN.
 
     StyleGAN1 has noise and slope_before=0.2; StarGAN v2 slope=0.2, and up=2 in front of a
     convolution. Networks that predict a scale near zero pass 1 + it as gamma.
@@ -62,14 +63,14 @@ def adain(
         raise InputError(f"layout is {layout!r}, expected NCHW or NHWC")
     x = check("x", x, (np.float32, np.float16), tuple(layout))
     n, c, h, w = x.shape if layout == "NCHW" else (x.shape[i] for i in (0, 3, 1, 2))
-    gamma = check("gamma", gamma, np.float32, (n, c))
-    beta = check("beta", beta, np.float32, (n, c))
+    gamma = check("gamma", gamma, (np.float32,), (n, c))
+    beta = check("beta", beta, (np.float32,), (n, c))
     if (noise is None) != (strength is None):
         raise InputError("noise and strength go together", hint="Pass both, or neither")
     if noise is not None and strength is not None:
         shared = isinstance(noise, np.ndarray) and noise.shape[:1] == (1,)
-        noise = check("noise", noise, np.float32, (1 if shared else n, h, w))
-        strength = check("strength", strength, np.float32, (c,))
+        noise = check("noise", noise, (np.float32,), (1 if shared else n, h, w))
+        strength = check("strength", strength, (np.float32,), (c,))
     for name, value in (("slope_before", slope_before), ("slope", slope)):
         if not 0 <= value <= 1:
             raise InputError(f"{name} is {value}, expected 0 to 1")
@@ -77,16 +78,14 @@ def adain(
         raise InputError(f"up is {up}, expected 1 or 2")
     shape = (n, c, up * h, up * w) if layout == "NCHW" else (n, up * h, up * w, c)
     inputs = (x, gamma, beta, noise, strength)
-    out = result(out, shape, x.dtype, inputs, in_place=x if up == 1 else None)
+    out = result(out, shape, x.dtype.type, inputs, in_place=x if up == 1 else None)
     threads = threads_from(threads)
     if kernels := native(impl):
         kernels.adain(
             x, gamma, beta, noise, strength, slope_before, slope, up, layout == "NHWC", out, threads
         )
     else:
-        out[...] = _adain_ref(
-            x, gamma, beta, noise, strength, slope_before, slope, up, layout
-        )
+        out[...] = _adain_ref(x, gamma, beta, noise, strength, slope_before, slope, up, layout)
     return out
 
 

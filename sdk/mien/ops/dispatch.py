@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from mien.errors import InputError, MissingDependency
 from mien_engines.machine import available_cores
@@ -35,7 +35,7 @@ def state() -> str:
     found = load()
     if isinstance(found, str):
         return f"{found}; NumPy does their work, slower, with equal results. {BUILD}"
-    return f"{found.isas()[0]}"
+    return str(found.isas()[0])
 
 
 def native(impl: Impl) -> ModuleType | None:
@@ -58,38 +58,41 @@ def native(impl: Impl) -> ModuleType | None:
 def threads_from(threads: int | None) -> int:
     """Return how many threads a call may use; None means one for each physical core."""
     if threads is None:
-        return available_cores()
+        return _cores()
     if threads < 1:
         raise InputError(f"threads is {threads}, expected 1 or more")
     return threads
 
 
+@cache
+def _cores() -> int:
+    return available_cores()
+
+
 def check(
     name: str,
     array: object,
-    dtypes: DTypeLike | Sequence[DTypeLike],
-    shape: Sequence[int | str],  # a letter stands for any size
+    dtypes: tuple[type[np.generic], ...],
+    shape: tuple[int | str, ...],  # a letter stands for any size
 ) -> NDArray[Any]:
     """Return array if it has one of the dtypes, the shape, and lies in memory without gaps.
 
     Raises InputError. Nothing is converted: a copy that nobody asked for would cost more than the
     operation.
     """
-    allowed = [
-        np.dtype(d) for d in (dtypes if isinstance(dtypes, tuple) else (dtypes,))
-    ]
-    names = " or ".join(str(d) for d in allowed)
-    if not isinstance(array, np.ndarray) or array.dtype not in allowed:
+    if not isinstance(array, np.ndarray) or array.dtype.type not in dtypes:
         found = getattr(array, "dtype", type(array).__name__)
+        names = " or ".join(dtype.__name__ for dtype in dtypes)
         raise InputError(f"{name} is {found}, expected {names}", hint="Convert it with astype")
     fits = array.ndim == len(shape) and all(
-        isinstance(wanted, str) or wanted == size
+        wanted.__class__ is str or wanted == size
         for wanted, size in zip(shape, array.shape, strict=True)
     )
     if not fits or not array.size:
         wanted = ", ".join(str(size) for size in shape)
         raise InputError(f"{name} has shape {array.shape}, expected ({wanted})")
-    if not (array.flags.c_contiguous and array.flags.aligned):
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
         raise InputError(
             f"{name} does not lie in memory in one piece and order",
             hint="Pass np.ascontiguousarray of it",
@@ -100,7 +103,7 @@ def check(
 def result(
     out: NDArray[Any] | None,
     shape: tuple[int, ...],
-    dtype: DTypeLike,
+    dtype: type[np.generic],
     inputs: Sequence[NDArray[Any] | None],
     *,
     in_place: NDArray[Any] | None = None,
@@ -112,7 +115,7 @@ def result(
     """
     if out is None:
         return np.empty(shape, dtype)
-    out = check("out", out, dtype, shape)
+    out = check("out", out, (dtype,), shape)
     if not out.flags.writeable:
         raise InputError("out cannot be written to")
     for array in inputs:

@@ -31,12 +31,12 @@ def mix(
         InputError: another dtype or shape, arrays with gaps.
         MissingDependency: impl is "native", which is not built.
     """
-    content = check("content", content, np.float32, ("N", "L", "D"))
+    content = check("content", content, (np.float32,), ("N", "L", "D"))
     n, layers, width = content.shape
-    style = check("style", style, np.float32, ("N", layers, width))
+    style = check("style", style, (np.float32,), ("N", layers, width))
     if n != len(style) and 1 not in (n, len(style)):
         raise InputError(f"there are {n} contents and {len(style)} styles, expected as many")
-    weight = check("weight", weight, np.float32, (layers,))
+    weight = check("weight", weight, (np.float32,), (layers,))
     shape = (max(n, len(style)), layers, width)
     out = result(out, shape, np.float32, (content, style, weight))
     threads = threads_from(threads)

@@ -43,7 +43,7 @@ def floats_from_pixels(
         InputError: another dtype, shape, size or filter; a deviation of 0.
         MissingDependency: impl is "native", which is not built.
     """
-    picture = check("picture", picture, np.uint8, ("N", "H", "W", 3))
+    picture = check("picture", picture, (np.uint8,), ("N", "H", "W", 3))
     n, h, w, _ = picture.shape
     height, width = _size(size, h, w)
     scale = 1 / _deviation(deviation)
@@ -81,7 +81,7 @@ def pixels_from_floats(
         NotFinite: the image holds NaN or infinity; out then holds nothing of use.
         InputError, MissingDependency: as `floats_from_pixels`.
     """
-    image = check("image", image, np.float32, ("N", 3, "H", "W"))
+    image = check("image", image, (np.float32,), ("N", 3, "H", "W"))
     n, _, h, w = image.shape
     height, width = _size(size, h, w)
     scale, shift = _deviation(deviation), _channels("mean", mean)
@@ -95,9 +95,9 @@ def pixels_from_floats(
     else:
         with np.errstate(invalid="ignore"):
             drawn = _resample_ref(image, rows, columns)
-        finite = bool(np.isfinite(drawn).all())
-        levels = np.nan_to_num(drawn) * scale[:, None, None] + shift[:, None, None]
-        out[...] = np.rint(levels.clip(0, 255)).transpose(0, 2, 3, 1)
+        if finite := bool(np.isfinite(drawn).all()):
+            levels = drawn * scale[:, None, None] + shift[:, None, None]
+            out[...] = np.rint(levels.clip(0, 255)).transpose(0, 2, 3, 1)
     if not finite:
         raise NotFinite("the image holds NaN or infinity", hint="Was it drawn by a sound network?")
     return out

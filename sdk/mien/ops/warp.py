@@ -46,7 +46,7 @@ def warp(
         InputError: another dtype or shape, a matrix that is not finite, an unknown border.
         MissingDependency: impl is "native", which is not built.
     """
-    picture = check("picture", picture, np.uint8, ("H", "W", 3))
+    picture = check("picture", picture, (np.uint8,), ("H", "W", 3))
     m = _matrix(matrix)
     if border not in ("constant", "edge", "reflect"):
         raise InputError(f"border is {border!r}, expected constant, edge or reflect")
@@ -90,9 +90,7 @@ def matrix_from_quad(quad: ArrayLike, size: tuple[int, int]) -> F64:
     if (depths <= 0).any():
         raise InputError("the quad is not convex", hint="Detect the face again")
     origin, down = points[0] * depths[0], points[1] * depths[1]
-    return np.column_stack(
-        [(points[3] - origin) / width, (down - origin) / height, origin]
-    )
+    return np.column_stack([(points[3] - origin) / width, (down - origin) / height, origin])
 
 
 def _matrix(matrix: ArrayLike) -> F64:
