@@ -66,6 +66,14 @@ def test_a_forked_process_gets_threads_of_its_own() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def library_of(compiler: str, name: str) -> str:
+    asked = [compiler, f"-print-file-name={name}"]
+    path = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    if not Path(path).is_absolute():
+        pytest.skip(f"{compiler} has no {name}")
+    return path
+
+
 @pytest.mark.slow
 def test_no_address_is_wrong_and_nothing_is_undefined(tmp_path: Path) -> None:
     """Builds the kernels with the sanitizers of the compiler, and runs their tests on those."""
@@ -73,10 +81,8 @@ def test_no_address_is_wrong_and_nothing_is_undefined(tmp_path: Path) -> None:
     compiler = os.environ.get("CXX", "g++")
     if not shutil.which("cmake") or not shutil.which(compiler):
         pytest.skip("cmake and a C++ compiler are not both there")
-    asked = [compiler, "-print-file-name=libasan.so"]
-    library = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
-    if not Path(library).is_absolute():
-        pytest.skip(f"{compiler} has no libasan.so")
+    # The sanitizer comes first, and finds how C++ throws only where that is there already.
+    libraries = [library_of(compiler, name) for name in ("libasan.so", "libstdc++.so")]
     build = tmp_path / "build"
     configure = [
         "cmake", "-S", ROOT / "cpp_ext", "-B", build, "-DMIEN_SANITIZE=ON",
@@ -98,7 +104,7 @@ from mien.ops import dispatch
 assert dispatch.load().__file__.startswith({str(tmp_path)!r}), dispatch.load()
 sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *{tests!r}]))
 """,
-        LD_PRELOAD=library,
+        LD_PRELOAD=os.pathsep.join(libraries),
         ASAN_OPTIONS="detect_leaks=0",  # those of the interpreter are not ours
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
