@@ -1,7 +1,8 @@
 # make demo    two portraits, aligned, projected and mixed; no torch is installed
 # make test    everything that is tested, with torch on the CPU
+# make ext     the compiled kernels of mien.ops, for the tests' environment
 # make check   style, types, layers
-# make bench   the projection step side by side; import time and memory
+# make bench   the projection step side by side; import time and memory; AdaIN against ONNX Runtime
 # make zoo     the bundle that comes with mien, made anew from the zoo's checkpoints
 # make zoo-smoke   every script of the zoo, for a minute, with an interruption
 
@@ -12,16 +13,21 @@ DEV := .venv-dev
 SIDE_BY_SIDE := -n 2 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast check fix bench zoo zoo-smoke clean
+# Where there is no compiler, the tests of the kernels say that they are skipped.
+COMPILED := $(if $(shell command -v $(CXX)),$(DEV)/.ext)
+
+.PHONY: demo test test-fast ext check fix bench zoo zoo-smoke clean
 
 demo: $(RUN)/.ready
 	$(RUN)/bin/mien demo
 
-test: $(DEV)/.ready
+test: $(DEV)/.ready $(COMPILED)
 	$(DEV)/bin/python -m pytest $(SIDE_BY_SIDE)
 
-test-fast: $(DEV)/.ready
+test-fast: $(DEV)/.ready $(COMPILED)
 	$(DEV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
+
+ext: $(DEV)/.ext
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
@@ -33,9 +39,10 @@ fix: $(DEV)/.ready
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
 
-bench: $(DEV)/.ready
+bench: $(DEV)/.ready $(COMPILED)
 	$(DEV)/bin/python benchmarks/projection_step.py
 	$(DEV)/bin/python benchmarks/import_cost.py
+	$(DEV)/bin/python benchmarks/adain_cpu.py
 
 zoo: $(DEV)/.ready
 	$(DEV)/bin/python export/zoo/ship.py
@@ -56,6 +63,10 @@ $(DEV)/.ready: pyproject.toml
 	$(DEV)/bin/pip install --quiet --editable '.[cpu,export,dev]'
 	-$(DEV)/bin/pip install --quiet --no-deps \
 		tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
+	touch $@
+
+$(DEV)/.ext: $(DEV)/.ready $(wildcard cpp_ext/* cpp_ext/cpu/*)
+	MIEN_EXT=true $(DEV)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
 clean:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mien.bundles import bundle_path
 from mien.errors import BackendUnavailable, MienError
+from mien.ops import dispatch
 from mien_engines import Bundle, Choice
 from mien_engines import open as open_engine
 from mien_engines.backends import LISTING, get
@@ -42,13 +43,17 @@ class BackendState:
 
 @dataclass(frozen=True)
 class Checkup:
-    """What `mien doctor` found. problems: what keeps mien from working, each with its remedy."""
+    """What `mien doctor` found. problems: what keeps mien from working, each with its remedy.
+
+    kernels: the instruction set of the compiled kernels, or why they are not used.
+    """
 
     python: str
     system: str
     cpu: str
     cores: int
     cache: str
+    kernels: str
     packages: dict[str, str | None]
     backends: tuple[BackendState, ...]
     choices: tuple[dict[str, Any], ...]
@@ -81,6 +86,7 @@ def checkup(bundle: str = "demo", *, measure: bool = True) -> Checkup:
         cpu=cpu_model(),
         cores=available_cores(),
         cache=_cache(problems),
+        kernels=dispatch.state(),
         packages={name: _version(name) for name in PACKAGES},
         backends=states,
         choices=tuple(choice.model_dump() for choice in choices),

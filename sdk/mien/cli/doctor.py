@@ -34,6 +34,7 @@ def command(
     console = Console(highlight=False)
     console.print(f"Python {found.python} on {found.system}")
     console.print(f"{found.cpu}, {found.cores} cores; cache {found.cache}")
+    console.print(f"compiled kernels: {escape(found.kernels)}")
     installed = [f"{name} {version}" for name, version in found.packages.items() if version]
     console.print("installed: " + ", ".join(installed))
     missing = [name for name, version in found.packages.items() if not version]

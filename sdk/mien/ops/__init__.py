@@ -1,0 +1,5 @@
+"""Operations with a definition in NumPy and a compiled twin that agrees with it.
+
+One module each: `adain`, `mix`, `pixels`, `warp`. Every function takes impl="auto", "ref" or
+"native": auto is the compiled twin where it is built (`mien doctor` says), else the definition.
+"""
