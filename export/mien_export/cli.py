@@ -34,6 +34,9 @@ def command(
     encoder: Annotated[
         Path | None, typer.Option(help="stylegan2: encoder into its W+ (safetensors).")
     ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="faces: a landmark network beside the detector.")
+    ] = None,
     value_range: Annotated[
         str | None,
         typer.Option("--range", help="generic: values of its images, 255, 1 or sym."),
@@ -56,7 +59,9 @@ def command(
     from mien_export.export import export  # loads torch
     from mien_export.progress import announce
 
-    extras = Extras(vgg=vgg, lpips=lpips, encoder=encoder, value_range=value_range)
+    extras = Extras(
+        vgg=vgg, lpips=lpips, encoder=encoder, landmarks=landmarks, value_range=value_range
+    )
     with announce(quiet=as_json) as progress:
         notes = export(
             family, checkpoint, output, extras,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,14 @@ ARCHIVES = ("faces128_generated_a", "faces128_generated_b", "faces256_tpdne")
 
 def load_faces(data: Path, resolution: int) -> NDArray[np.uint8]:
     """Return all faces, uint8 RGB [count, R, R, 3], in the order of archives and names."""
-    pictures = []
+    size = (resolution, resolution)
+    return np.stack(
+        [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in load_pictures(data)]
+    ).astype(np.uint8)
+
+
+def load_pictures(data: Path) -> Iterator[NDArray[np.uint8]]:
+    """Yield them as they are stored, squares of 128 or 256 px."""
     for archive in ARCHIVES:
         with tarfile.open(data / "images" / f"{archive}.tar") as tar:
             for member in sorted(tar.getmembers(), key=lambda m: m.name):
@@ -25,9 +33,7 @@ def load_faces(data: Path, resolution: int) -> NDArray[np.uint8]:
                     picture = cv2.imdecode(
                         np.frombuffer(file.read(), np.uint8), cv2.IMREAD_COLOR_RGB
                     )
-                    size = (resolution, resolution)
-                    pictures.append(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    return np.stack(pictures).astype(np.uint8)
+                    yield picture.astype(np.uint8)
 
 
 DOMAINS = ("female", "male")
@@ -39,16 +45,23 @@ def load_domains(data: Path) -> NDArray[np.int64]:
     The source's path names it: .../female/asian/....jpg.
     """
     found = []
+    for source in load_sources(data):
+        folders = source.split("/")
+        named = [i for i, domain in enumerate(DOMAINS) if domain in folders]
+        found.append(named[0] if named else -1)
+    return np.array(found)
+
+
+def load_sources(data: Path) -> list[str]:
+    """Return where each face of `load_faces` comes from, in its order; "" where it is not known."""
+    found = []
     for archive in ARCHIVES:
         lines = (data / "images" / f"{archive}.index.tsv").read_text("utf-8").splitlines()[1:]
         sources = dict(line.split("\t")[:2] for line in lines)
         with tarfile.open(data / "images" / f"{archive}.tar") as tar:
             names = sorted(name for name in tar.getnames() if name.endswith(".jpg"))
-        for name in names:
-            folders = sources.get(name, "").split("/")
-            named = [i for i, domain in enumerate(DOMAINS) if domain in folders]
-            found.append(named[0] if named else -1)
-    return np.array(found)
+        found += [sources.get(name, "") for name in names]
+    return found
 
 
 def as_images(pictures: NDArray[np.uint8]) -> Tensor:

@@ -325,6 +325,15 @@ def test_tensors_come_out_bit_for_bit(tmp_path: Path, legacy: bool) -> None:
         np.testing.assert_array_equal(found[name], value.float().numpy())
 
 
+@pytest.mark.parametrize("length", [0x128, 0x178, 0x528, 0x9C78])
+def test_safetensors_are_told_whatever_their_header_measures(tmp_path: Path, length: int) -> None:
+    """The first bytes are that length: of a file with 0x28 of them, what a pickle begins with."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    content = length.to_bytes(8, "little") + header.ljust(length) + np.float32(2).tobytes()
+    (tmp_path / "x").write_bytes(content)
+    np.testing.assert_array_equal(read_safetensors(tmp_path / "x")["a"], [2])
+
+
 def test_mean_w_is_that_of_torch(nvlabs_pkl: Path) -> None:
     from mien_export.families.stylegan2 import generator_from_checkpoint
 

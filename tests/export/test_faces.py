@@ -175,5 +175,5 @@ def test_other_networks_are_refused(
 
 
 def test_a_face_network_takes_nothing_else(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="It takes the checkpoint alone"):
+    with pytest.raises(InputError, match="It takes --landmarks"):
         export("faces", tmp_path / "x.onnx", tmp_path / "b", Extras(vgg=tmp_path / "v"))

@@ -64,8 +64,25 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
         ) from error
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is of that kind, for families that read ONNX as well; False for no file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+        return _has_header(head, path.stat().st_size)
+    except OSError:
+        return False
+
+
+def _has_header(head: bytes, size: int) -> bool:
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+
+
 def identify(name: str, data: bytes) -> Kind:
     """Return what can be read. Raises one error that names what was found instead."""
+    # First: the length that such a file begins with may look like the beginning of another kind.
+    if _has_header(data[:9], len(data)):
+        return "safetensors"
     refusal = _refusal(data)
     if refusal is not None:
         error_type, found, hint = refusal
@@ -74,8 +91,6 @@ def identify(name: str, data: bytes) -> Kind:
         return "torch"
     if data.startswith(LEGACY_TORCH):
         return "torch"
-    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:
-        return "safetensors"
     if data[:1] == b"\x80" and data[1:2] <= bytes([NEWEST_PROTOCOL]):
         return "nvlabs-pickle"
     raise CorruptFile(f"{name} is of no known kind, {EXPECTED}")

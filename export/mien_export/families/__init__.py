@@ -14,7 +14,7 @@ FAMILIES = {
     "vgg": "torchvision vgg16 or vgg19 .pth, normalised VGG-19 .pth, VGG-19 distilled to 16x .pth",
     "adain": "this project's own, .pt or .safetensors (zoo.adain)",
     "generic": "any image-to-image .onnx, with --range",
-    "faces": "YuNet .onnx, PFLD .onnx",
+    "faces": "YuNet .onnx, PFLD .onnx; this project's own, .safetensors (zoo.detector)",
     "arcface": "insightface iresnet .pth, TreB1eN ir_se50 .pth, foamliu MobileFaceNet .pt",
     "encoder": "pSp .pt, e4e .pt",
 }

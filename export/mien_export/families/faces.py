@@ -1,4 +1,4 @@
-"""Networks that find faces and points in them, ONNX already: YuNet, PFLD.
+"""Networks that find faces and points in them: YuNet and PFLD, ONNX already, and mien's own.
 
 YuNet: Wu et al. 2023, Machine Intelligence Research 20; its outputs stay raw, since the search
 among them is no matter of a graph. PFLD: Guo et al. 2019 (arXiv 1902.10859).
@@ -15,29 +15,64 @@ from onnx import TensorProto, helper
 
 from mien_engines.errors import ArchMismatch
 from mien_engines.spec import TensorSpec
-from mien_export.checkpoints.faults import listed, shown, sized
+from mien_export.checkpoints import read_weights
+from mien_export.checkpoints.faults import listed, naming, shown, sized
+from mien_export.checkpoints.identify import is_safetensors
 from mien_export.checkpoints.onnx_model import OnnxModel, Port, read_onnx
+from mien_export.checkpoints.tensors import without_counters
 from mien_export.content import Content, Extras
-from mien_export.graph import EXACT, Graph, floats, picture_spec
-from mien_export.nets.wrapped import closed, inner, named, same, wrapped
+from mien_export.families.faces_graphs import (
+    VALUES,
+    detect_input,
+    detect_output,
+    detect_properties,
+    landmarks_input,
+    landmarks_output,
+    landmarks_properties,
+    noise,
+    own_detect,
+    own_landmarks,
+)
+from mien_export.graph import EXACT, Graph
+from mien_export.nets.face_detector import STRIDES, face_detector_from_tensors
+from mien_export.nets.landmarks68 import POINTS, landmarks68_from_tensors
+from mien_export.nets.wrapped import inner, named, same, wrapped
 
-# Of each cell of a stride: probability of a face, of an object; box; five points.
-VALUES = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 OUTPUT = re.compile(r"(cls|obj|bbox|kps)_(\d{1,3})")
-MEANINGS = {
-    "cls": "probability of a face in each cell, row by row",
-    "obj": "probability that the cell's box is a good one",
-    "bbox": "centre against the cell and logarithm of width and height, in strides",
-    "kps": "x, y of eyes, nose and mouth corners against the cell, in strides",
-}
-SAMPLE = 320  # px, where the file leaves the size open
-CROP = 1.2  # side of the square that PFLD was trained on, over the longer side of the face's box
 
 
 def content(checkpoint: Path, extras: Extras) -> Content:
-    """Return the graph `detect` of a YuNet, or `landmarks` of a PFLD. Raises ModelError."""
-    extras.only(family="faces")
-    read = read_onnx(checkpoint)
+    """Return the graph `detect` or `landmarks`; both, of two files, where extras name the second.
+
+    Their properties lie side by side; format and hash are the checkpoint's. Raises ModelError,
+    InputError.
+    """
+    extras.only("landmarks", family="faces")
+    first = _part(checkpoint)
+    if extras.landmarks is None:
+        return first
+    second = _part(extras.landmarks)
+    for part, file, expected in (
+        (first, checkpoint, "detect"),
+        (second, extras.landmarks, "landmarks"),
+    ):
+        if part.graphs[0].name != expected:
+            raise ArchMismatch(
+                f"{file.name} gives the graph {part.graphs[0].name}, expected {expected}",
+                hint="Name the detector first, and the landmark network with --landmarks",
+            )
+    return Content(
+        graphs=[*first.graphs, *second.graphs],
+        format=first.format,
+        sha256=first.sha256,
+        properties={**first.properties, **second.properties},
+    )
+
+
+def _part(file: Path) -> Content:
+    if is_safetensors(file):
+        return _own(file)
+    read = read_onnx(file)
     if len(read.inputs) == 1:
         if all(OUTPUT.fullmatch(port.name) for port in read.outputs):
             return _yunet(read)
@@ -50,6 +85,25 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     )
 
 
+def _own(file: Path) -> Content:
+    read = read_weights(file)
+    tensors = without_counters(read.tensors)
+    with naming(file):
+        if any(name.startswith("pyramid.") for name in tensors):
+            graph = own_detect(face_detector_from_tensors(tensors))
+            properties = detect_properties([*STRIDES])
+        elif "points.weight" in tensors:
+            net = landmarks68_from_tensors(tensors)
+            graph, properties = own_landmarks(net), landmarks_properties(POINTS, net.size)
+        else:
+            raise ArchMismatch(
+                f"{file.name} holds {listed(tensors)}, expected a detector or a landmark network "
+                "of mien's",
+                hint="Name a file that zoo.detector or zoo.landmarks wrote",
+            )
+    return Content([graph], read.format, read.sha256, properties)
+
+
 def _yunet(read: OnnxModel) -> Content:
     image = read.inputs[0]
     batch, channels, height, width = _shape(read, image, 4)
@@ -60,14 +114,8 @@ def _yunet(read: OnnxModel) -> Content:
             f"{read.name} has {channels} channels and outputs "
             f"{listed(p.name for p in read.outputs)}, expected a YuNet's, four for each stride"
         )
-    sizes = [named(size, name) for size, name in ((batch, "N"), (height, "H"), (width, "W"))]
-    source = TensorSpec(
-        name=image.name,
-        dtype="float32",
-        shape=(sizes[0], 3, *sizes[1:]),
-        range=(0, 255),
-        meaning=f"BGR, not RGB; sides a multiple of {strides[-1]} px",
-    )
+    sizes = named(batch, "N"), named(height, "H"), named(width, "W")
+    source = detect_input(image.name, sizes, strides[-1])
     outputs = tuple(_cells(read, port, sizes[0]) for port in read.outputs)
     graph = Graph(
         "detect",
@@ -83,13 +131,13 @@ def _yunet(read: OnnxModel) -> Content:
         outputs,
         EXACT,
         frequent=True,
-        samples={image.name: _noise(source.shape) * 255},
+        samples={image.name: noise(source.shape) * 255},
     )
     return Content(
         graphs=[graph],
         format="onnx-yunet",
         sha256=read.sha256,
-        properties={"strides": [*strides], "values": [*VALUES], "colour": "BGR"},
+        properties=detect_properties(strides),
     )
 
 
@@ -100,7 +148,7 @@ def _cells(read: OnnxModel, port: Port, batch: int | str) -> TensorSpec:
         raise ArchMismatch(
             f"{read.name}: output {port.name} has {values} values a cell, expected {VALUES[part]}"
         )
-    return floats(port.name, (batch, named(cells, f"cells_{stride}"), values), MEANINGS[part])
+    return detect_output(part, int(stride), batch, named(cells, f"cells_{stride}"))
 
 
 def _pfld(read: OnnxModel) -> Content:
@@ -118,10 +166,7 @@ def _pfld(read: OnnxModel) -> Content:
             "of each point"
         )
     n, count = named(batch, "N"), coordinates // 2
-    picture = picture_spec("picture", height, width).model_copy(
-        update={"shape": (n, height, width, 3), "meaning": f"square of {CROP} times the face's box"}
-    )
-    landmarks = floats("landmarks", (n, count, 2), "x, y in px of the picture")
+    picture, landmarks = landmarks_input(n, height), landmarks_output(n, count)
     node = helper.make_node
     model = wrapped(
         read,
@@ -142,7 +187,7 @@ def _pfld(read: OnnxModel) -> Content:
             "pairs": np.array([0, count, 2], np.int64),
         },
     )
-    sample = (_noise(picture.shape) * 255).to(torch.uint8)
+    sample = (noise(picture.shape) * 255).to(torch.uint8)
     return Content(
         graphs=[
             Graph("landmarks", model, (), (picture,), (landmarks,), EXACT,
@@ -150,7 +195,7 @@ def _pfld(read: OnnxModel) -> Content:
         ],
         format="onnx-pfld",
         sha256=read.sha256,
-        properties={"points": count, "resolution": height, "crop": CROP},
+        properties=landmarks_properties(count, height),
     )  # fmt: skip
 
 
@@ -161,8 +206,3 @@ def _shape(read: OnnxModel, port: Port, rank: int) -> tuple[int | str, ...]:
             f"expected float32 of {rank} dimensions"
         )
     return port.shape
-
-
-def _noise(shape: tuple[int | str, ...]) -> torch.Tensor:
-    """Seeded uniform noise in [0, 1]."""
-    return torch.rand(closed(shape, SAMPLE), generator=torch.Generator().manual_seed(0))
