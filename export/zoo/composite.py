@@ -138,7 +138,7 @@ def taken(face: Face, place: F64, longer: float, random: Random) -> F64:  # [2, 
 
 def photographed(face: Face, matrix: F64, side: int, random: Random) -> U8:
     """Draw the face's picture on a canvas of its own; beyond its edges it goes on, or it fades."""
-    picture, matrix = _shrunk(face.picture, matrix)
+    picture, matrix = shrunk(face.picture, matrix)
     size = (side, side)
     if random.random() < 0.6:
         return warped(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
@@ -150,7 +150,7 @@ def photographed(face: Face, matrix: F64, side: int, random: Random) -> U8:
 
 def cut_out(face: Face, matrix: F64, canvas: U8, random: Random) -> None:
     """Draw the face over canvas, as an oval or as the square that its picture is."""
-    picture, matrix = _shrunk(face.picture, matrix)
+    picture, matrix = shrunk(face.picture, matrix)
     corners = moved(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * picture.shape[0], matrix)
     low = np.floor(corners.min(0)).astype(int).clip(0, canvas.shape[0])
     high = np.ceil(corners.max(0)).astype(int).clip(0, canvas.shape[0])
@@ -173,7 +173,7 @@ def _mixed(drawn: U8, around: U8, weight: F32) -> U8:
     return mixed.astype(np.uint8)
 
 
-def _shrunk(picture: U8, matrix: F64) -> tuple[U8, F64]:
+def shrunk(picture: U8, matrix: F64) -> tuple[U8, F64]:
     """Halve the picture while it would be drawn at less than half its size, which aliases."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     while scale < 0.5:

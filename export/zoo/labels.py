@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from mien_engines.errors import MissingDependency
-from zoo.composite import Face
+from zoo.composite import Face, shrunk
 from zoo.faces import load_pictures, load_sources
 from zoo.split import split, without_portraits
 from zoo.warps import inverse, moved, placing, turned_box, warped
@@ -93,7 +93,7 @@ class Teachers:
     def points(self, picture: U8, box: F64, wide: float = CROP) -> F64:  # [68, 2]
         """Return the 68 points of the face in box, in px of picture."""
         matrix = crop_matrix(box, wide)
-        crop = warped(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+        crop = cropped(picture, matrix)
         image = (crop.transpose(2, 0, 1)[None] / 255).astype(np.float32)
         (found,) = self.pfld.run(None, {self.pfld.get_inputs()[0].name: image})
         return moved(found.reshape(68, 2) * SIDE, inverse(matrix))
@@ -103,6 +103,11 @@ def crop_matrix(box: F64, wide: float = CROP, side: int = SIDE) -> F64:
     """2x3, from px of the picture to those of the square crop around box [4]."""
     scale = side / (wide * max(box[2:] - box[:2]))
     return placing((box[:2] + box[2:]) / 2, np.full(2, side / 2), scale)
+
+
+def cropped(picture: U8, matrix: F64, side: int = SIDE) -> U8:
+    """Cut the square out that matrix moves to the crop; black where the picture ends."""
+    return warped(*shrunk(picture, matrix), (side, side)).astype(np.uint8)
 
 
 def label(data: Path, kept: Path) -> Labels:

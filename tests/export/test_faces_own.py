@@ -16,16 +16,16 @@ from safetensors.torch import save_file
 from tests.export.rtx import BOTH
 from tests.export.test_faces import decoded
 from torch import nn
-from zoo.warps import inverse, moved, placing, warped
 
 import mien_engines
 from mien_engines import Bundle
 from mien_engines.errors import ArchMismatch, CorruptFile, InputError
 from mien_export.content import Extras
 from mien_export.export import export
-from mien_export.nets import face_detector, landmarks68
+from mien_export.nets import face_detector
 from mien_export.nets.face_detector import FaceDetector, FaceDetectorConfig
 from mien_export.nets.landmarks68 import Landmarks68, Landmarks68Config
+from zoo.warps import inverse, moved, placing, warped
 
 SMALL_DETECTOR = FaceDetectorConfig(((8,), (8,), (12, 12), (16,), (16, 16)), wide=12)
 SMALL_LANDMARKS = Landmarks68Config(((8,), (12, 12), (16,)), last=6, size=48)
@@ -124,9 +124,7 @@ def test_points_keep_their_place_in_a_box_of_any_size() -> None:
     torch.testing.assert_close(points[1], points[0])
 
 
-def test_a_reader_of_yunet_and_pfld_reads_it(
-    bundle: Bundle, shared: Path, tmp_path: Path
-) -> None:
+def test_a_reader_of_yunet_and_pfld_reads_it(bundle: Bundle, shared: Path, tmp_path: Path) -> None:
     folder = shared / "data/weights/face_det"
     extras = Extras(landmarks=folder / "pfld_68.onnx")
     export("faces", folder / "yunet_n_dynamic.onnx", tmp_path / "foreign", extras)
