@@ -49,10 +49,10 @@ class Card:
     beside: Mapping[str, U8] = field(default_factory=dict)
 
 
-def machine() -> str:
-    """Where it was trained, as cards say it."""
+def machine(numbers: str = "bfloat16") -> str:
+    """Where it was trained, and in which numbers, as cards say it."""
     return (
-        f"{os.cpu_count()} cores ({platform.machine()}, torch {torch.__version__}, bfloat16) "
+        f"{os.cpu_count()} cores ({platform.machine()}, torch {torch.__version__}, {numbers}) "
         "that were shared with other work"
     )
 

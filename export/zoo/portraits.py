@@ -108,8 +108,9 @@ def portraits(folder: Path) -> Iterator[U8]:
 
 def figures(engine: Engine, teachers: Teachers, folder: Path) -> dict[str, float]:
     """Measure a bundle on a folder of portraits with one face each. Errors in percent."""
-    found, false, rows = 0, 0, []
-    for count, picture in enumerate(portraits(folder), 1):
+    count, found, false, rows = 0, 0, 0, []
+    for picture in portraits(folder):
+        count += 1
         truth = reference(teachers, picture)
         seen = detect(engine, picture)
         near = overlaps(truth.box, seen.boxes) if len(seen.boxes) else np.zeros(0)

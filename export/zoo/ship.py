@@ -47,6 +47,11 @@ BUNDLES = {
     "vaegan": Shipped("vaegan", "vaegan/vaegan.safetensors"),
     "lookalike": Shipped("lookalike", "lookalike/lookalike.safetensors"),
     "starganv2": Shipped("starganv2", "starganv2/nets_ema.ckpt"),
+    "faces": Shipped(
+        "faces",
+        "faces/detector.safetensors",
+        Extras(landmarks=ZOO / "faces" / "landmarks.safetensors"),
+    ),
 }
 
 # name, seed, degrees, size of the face's square and its centre on a canvas of 640 x 800 px

@@ -161,9 +161,13 @@ def test_a_landmark_network_goes_alone_too(files: tuple[Path, Path], tmp_path: P
 def test_two_networks_must_be_a_detector_and_landmarks(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ArchMismatch, match="l.safetensors gives the graph landmarks, expected det"):
+    with pytest.raises(
+        ArchMismatch, match=r"l\.safetensors gives the graph landmarks, expected det"
+    ):
         export("faces", files[1], tmp_path / "b", Extras(landmarks=files[1]))
-    with pytest.raises(ArchMismatch, match="d.safetensors gives the graph detect, expected landm"):
+    with pytest.raises(
+        ArchMismatch, match=r"d\.safetensors gives the graph detect, expected landm"
+    ):
         export("faces", files[0], tmp_path / "b", Extras(landmarks=files[0]))
     with pytest.raises(InputError, match="is not a file"):
         export("faces", files[0], tmp_path / "b", Extras(landmarks=tmp_path / "none"))
@@ -197,7 +201,7 @@ def test_other_tensors_are_refused(files: tuple[Path, Path], tmp_path: Path) -> 
 def test_a_damaged_file_is_one_error(files: tuple[Path, Path], tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
     path.write_bytes(files[0].read_bytes()[:-100])
-    with pytest.raises(CorruptFile, match="cut.safetensors"):
+    with pytest.raises(CorruptFile, match=r"cut\.safetensors"):
         export("faces", path, tmp_path / "b")
 
 

@@ -20,6 +20,8 @@ SCRIPTS = {
     "embedder": ("embedder.safetensors", "arcface"),
     "starganv2": ("nets_ema.ckpt", "starganv2"),
     "lookalike": ("lookalike.safetensors", "lookalike"),
+    "detector": ("detector.safetensors", "faces"),
+    "landmarks": ("landmarks.safetensors", "faces"),
 }
 HALF, WHOLE = 0.5, 1.0  # minutes, before and after the interruption
 
