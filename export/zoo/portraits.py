@@ -23,7 +23,7 @@ from zoo.warps import inverse, moved
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 
-LONGEST = 960  # px at which `align` looks for faces
+LONGEST = 960  # px at which `align` has YuNet look
 LOOKS = (512, 448, 384, 320, 256)  # px of the portrait's side at which the teacher looks
 EYES = (slice(36, 42), slice(42, 48))  # contours of the eyes among 68 points
 SAME = 0.4  # overlap at which two boxes are the same face
@@ -38,11 +38,13 @@ def at_most(picture: U8, longest: int) -> U8:
     return np.asarray(scaled, np.uint8)
 
 
-def detect(engine: Engine, picture: U8, longest: int = LONGEST) -> Detections:
+def detect(engine: Engine, picture: U8) -> Detections:
     """Find faces, as `align` does; in px of picture."""
-    small = at_most(picture, longest)
-    strides = engine.bundle.spec.properties["strides"]
+    properties = engine.bundle.spec.properties
+    strides, longest = properties["strides"], properties["longest"]
     assert isinstance(strides, list)
+    assert isinstance(longest, int)
+    small = at_most(picture, longest)
     steps = [int(s) for s in strides]
     after = [(0, -size % steps[-1]) for size in small.shape[:2]]
     padded = np.pad(small, [*after, (0, 0)])

@@ -70,6 +70,14 @@ def test_a_large_photograph_is_searched_scaled_down(tiny: Path) -> None:
     np.testing.assert_allclose(face.landmarks.points, 2 * five_points(50, 30), atol=1e-3)
 
 
+def test_a_bundle_may_state_to_which_size_that_is(tmp_path: Path) -> None:
+    photo = np.repeat(np.repeat(red_on_grey([(20, 15)], width=480, height=240), 2, 0), 2, 1)
+    (face,) = open_detector(faces_bundle(tmp_path / "b", longest=480)).detect(photo)
+    np.testing.assert_allclose(face.landmarks.points, 2 * five_points(20, 15), atol=1e-3)
+    with pytest.raises(ArchMismatch, match="states a longest side of 0, expected px"):
+        open_detector(faces_bundle(tmp_path / "c", longest=0))
+
+
 def test_overlapping_boxes_are_one_face(tiny: Path) -> None:
     photo = red_on_grey([(10, 10)])
     photo[80:88, 88:96] = (230, 0, 0)  # the next cell, a little less sure

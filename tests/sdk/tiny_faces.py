@@ -58,6 +58,7 @@ def faces_bundle(
     colour: str = "BGR",
     family: str = "faces",
     strides: Sequence[int] = (CELL,),
+    **properties: int | float | str,
 ) -> Path:
     """Write the bundle. fixed: height and width where the graph takes no other."""
     folder.mkdir(parents=True)
@@ -68,7 +69,7 @@ def faces_bundle(
         name="tiny-faces",
         family=family,
         source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
-        properties={"strides": list(strides), "colour": colour, "crop": 1.2},
+        properties={"strides": list(strides), "colour": colour, "crop": 1.2, **properties},
         files={path.name: file_entry(path) for path in sorted(folder.glob("*.onnx"))},
         graphs=graphs,
     )

@@ -31,10 +31,11 @@ from mien_export.families.faces_graphs import (
     landmarks_properties,
     noise,
     own_detect,
+    own_detect_properties,
     own_landmarks,
 )
 from mien_export.graph import EXACT, Graph
-from mien_export.nets.face_detector import STRIDES, face_detector_from_tensors
+from mien_export.nets.face_detector import face_detector_from_tensors
 from mien_export.nets.landmarks68 import POINTS, landmarks68_from_tensors
 from mien_export.nets.wrapped import inner, named, same, wrapped
 
@@ -91,7 +92,7 @@ def _own(file: Path) -> Content:
     with naming(file):
         if any(name.startswith("pyramid.") for name in tensors):
             graph = own_detect(face_detector_from_tensors(tensors))
-            properties = detect_properties([*STRIDES])
+            properties = own_detect_properties()
         elif "points.weight" in tensors:
             net = landmarks68_from_tensors(tensors)
             graph, properties = own_landmarks(net), landmarks_properties(POINTS, net.size)

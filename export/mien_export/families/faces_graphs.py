@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mien_engines.spec import TensorSpec
 from mien_export.content import Property
 from mien_export.graph import BATCH, EXACT, Graph, floats, picture_spec
-from mien_export.nets.face_detector import STRIDES, FaceDetector
+from mien_export.nets.face_detector import LONGEST, STRIDES, FaceDetector
 from mien_export.nets.landmarks68 import POINTS, Landmarks68
 from mien_export.nets.pictures import from_uint8
 from mien_export.nets.wrapped import closed
@@ -50,6 +50,10 @@ def detect_output(part: str, stride: int, batch: Size, cells: Size) -> TensorSpe
 
 def detect_properties(strides: list[int]) -> dict[str, Property]:
     return {"strides": [*strides], "values": [*VALUES], "colour": "BGR"}
+
+
+def own_detect_properties() -> dict[str, Property]:
+    return {**detect_properties([*STRIDES]), "longest": LONGEST}
 
 
 def landmarks_input(batch: Size, size: int) -> TensorSpec:

@@ -22,6 +22,7 @@ WHAT = "a face detector of this project's layout"
 STRIDES = (8, 16, 32)
 POINTS = 5
 VALUES = 2 + 4 + 2 * POINTS  # a cell: face, quality, centre and size, points
+LONGEST = 640  # px: it was trained on pictures up to so large, and on faces that fill them
 LARGEST = 6.0  # logarithm of a side in strides: beyond any picture, within float16
 # Where the points of an upright face lie, in sides of its box from its centre: eyes, nose, mouth.
 USUAL = ((-0.19, -0.11), (0.19, -0.11), (0.0, 0.09), (-0.15, 0.27), (0.15, 0.27))

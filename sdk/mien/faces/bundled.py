@@ -61,6 +61,7 @@ class BundledDetector:
             )
         self._engine = mien_engines.open(bundle, backend, threads=threads)
         self._strides: list[int] = _numbers(bundle, "strides")
+        self._longest = _longest(bundle)
         self._is_bgr = spec.properties.get("colour", "BGR") == "BGR"
 
     def detect(self, photo: U8) -> list[DetectedFace]:
@@ -69,8 +70,8 @@ class BundledDetector:
         height, width = spec.shape[2:]
         small = scaled_down(
             photo,
-            width if isinstance(width, int) else LONGEST,
-            height if isinstance(height, int) else LONGEST,
+            width if isinstance(width, int) else self._longest,
+            height if isinstance(height, int) else self._longest,
         )
         padded = self._padded(small, height, width)
         picture = padded[:, :, ::-1] if self._is_bgr else padded
@@ -173,6 +174,14 @@ def _square(photo: U8, left: int, top: int, side: int) -> U8:
     if x0 < x1 and y0 < y1:
         square[y0 - top : y1 - top, x0 - left : x1 - left] = photo[y0:y1, x0:x1]
     return square
+
+
+def _longest(bundle: Bundle) -> int:
+    """The side in px to which photographs are scaled down, where the bundle states none LONGEST."""
+    value = bundle.spec.properties.get("longest", LONGEST)
+    if not isinstance(value, int) or value < 1:
+        raise ArchMismatch(f"bundle {bundle.name} states a longest side of {value}, expected px")
+    return value
 
 
 def _numbers(bundle: Bundle, name: str) -> list[int]:
