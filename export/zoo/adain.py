@@ -155,7 +155,6 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="what zoo.vgg wrote")
     options = parser.parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = AdainTraining(options.data, options.encoder)
     train(training, options.out, options.minutes)
     tensors = {f"encoder.{name}": torch.from_numpy(x) for name, x in training.kept.items()}

@@ -98,7 +98,6 @@ def main(name: str, make: Callable[[Record, Path], Card], description: str | Non
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/")
     options = parser.parse_args()
-    torch.set_num_threads(2)
     record, _ = load(options.run)
     card = make(record, options.data)
     write_card(card, HERE / name, options.run / "beside.png")

@@ -135,7 +135,7 @@ def taken_again(
 
 def auc(same: Tensor, strangers: Tensor) -> float:
     """How often a pair of the same face is nearer than a pair of strangers."""
-    order = torch.searchsorted(strangers.sort().values, same)
+    order = torch.searchsorted(strangers.sort().values, same.contiguous())
     return float(order.double().mean() / len(strangers))
 
 
@@ -219,7 +219,6 @@ class EmbedderTraining(Training):
 def main() -> None:
     options = arguments(__doc__, minutes=30).parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = EmbedderTraining(options.data)
     train(training, options.out, options.minutes)
     tensors = {

@@ -238,7 +238,6 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     train(Faces128(options.data, options.start), options.out, options.minutes)
 
 

@@ -148,7 +148,6 @@ class LookalikeTraining(Training):
 def main() -> None:
     options = arguments(__doc__, minutes=60).parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = LookalikeTraining(options.data)
     train(training, options.out, options.minutes)
     tensors = {

@@ -113,7 +113,6 @@ def main() -> None:
     parser.add_argument("name", choices=BUNDLES, help="of the bundle")
     parser.add_argument("run", type=Path, help="folder of the training run")
     options = parser.parse_args()
-    torch.set_num_threads(2)
     if options.name == "demo":
         publish(averaged(options.run), PUBLISHED, ENCODER_FILE)
         return

@@ -156,7 +156,6 @@ class StarganV2Training(Training):
 def main() -> None:
     options = arguments(__doc__, minutes=120).parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = StarganV2Training(options.data)
     train(training, options.out, options.minutes)
     checkpoint = {

@@ -155,7 +155,6 @@ def _relative(found: Tensor, wanted: Tensor) -> Tensor:
 def main() -> None:
     options = arguments(__doc__, minutes=60).parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = VaeGanTraining(options.data)
     train(training, options.out, options.minutes)
     tensors = {

@@ -131,7 +131,6 @@ class VggTraining(Training):
 def main() -> None:
     options = arguments(__doc__, minutes=30).parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
     training = VggTraining(options.data)
     train(training, options.out, options.minutes)
     student = training.averages.net[0].state_dict()
