@@ -2,8 +2,7 @@
 
 python examples/03_project_and_mix.py
 
-Here the landmarks come with the photographs. For your own, name a YuNet file instead:
-mien.Studio("demo", detector="yunet.onnx").
+Pass your own photographs' paths to align instead.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import mien
 portraits = sorted((Path(mien.__file__).parent / "zoo" / "portraits").glob("*.jpg"))[:2]
 
 with mien.Studio("demo") as studio:
-    faces = [studio.align(p, landmarks=p.with_suffix(".json")) for p in portraits]
+    faces = [studio.align(p) for p in portraits]
     settings = mien.ProjectionSettings(steps=60)
     first, second = (studio.project(face, settings) for face in faces)
     print(f"{portraits[0].stem}: loss {first.loss:.3f} after {first.steps} steps")

@@ -2,8 +2,7 @@
 
 python examples/06_paste.py
 
-The group is mien's two portraits side by side. Their landmarks are known; for a photograph of your
-own, leave landmarks out and name a detector: mien.Studio("demo", detector="yunet.onnx").
+The group is mien's two portraits side by side.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ from pathlib import Path
 import numpy as np
 
 import mien
-from mien.faces.landmarks import Landmarks, read_landmarks
 from mien.images import load
 
 folder = Path(mien.__file__).parent / "zoo" / "portraits"
 portraits = [load(folder / f"{name}.jpg") for name in ("ada", "ben")]
-ada, ben = (read_landmarks(folder / f"{name}.json") for name in ("ada", "ben"))
 group = mien.Picture(np.hstack(portraits))
-shifted = Landmarks(ben.points + np.array([portraits[0].shape[1], 0]))
 
 with mien.Studio("demo") as studio:
-    faces = studio.align_all(group, landmarks=[ada, shifted])
+    faces = studio.align_all(group)
     codes = [studio.invert(face) for face in faces]
     result = group
     for face, own, other in zip(faces, codes, reversed(codes), strict=True):

@@ -38,7 +38,7 @@ def command(
 
     \b
     Examples:
-    mien align anna.jpg -o anna.png --detector yunet.onnx
+    mien align anna.jpg -o anna.png
     mien align anna.jpg -o anna.png --landmarks anna.txt --size 1024
     mien align group.jpg -o guest.png --face all
 

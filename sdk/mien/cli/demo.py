@@ -31,7 +31,7 @@ def command(
 
     Examples:
     mien demo
-    mien demo anna.jpg mark.jpg --detector yunet.onnx -o anna-and-mark
+    mien demo anna.jpg mark.jpg -o anna-and-mark
     """
     from mien.cli.progress import step_bar
     from mien.demo.run import Portrait, own_portraits, run_demo

@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Find the W+ code whose picture is nearest to a face.
 
-    Example: mien project anna.jpg -o anna.npy --picture anna-found.png --detector yunet.onnx
+    Example: mien project anna.jpg -o anna.npy --picture anna-found.png
 
     Ctrl-C keeps what was reached in --save; --resume goes on from there to the same bits.
     """
