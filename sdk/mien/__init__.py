@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.edits.latents import layer_range, mix
-    from mien.edits.project import FAITHFUL, Projection, ProjectionSettings
+    from mien.edits.presets import FAITHFUL, FAST, NVLABS
+    from mien.edits.project import Projection
+    from mien.edits.settings import NoiseSettings, ProjectionSettings
     from mien.errors import MienError
     from mien.images import Picture
     from mien.studio import Studio
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "FAITHFUL": "mien.edits.project",
+    "FAITHFUL": "mien.edits.presets",
+    "FAST": "mien.edits.presets",
+    "NVLABS": "mien.edits.presets",
     "MienError": "mien.errors",
+    "NoiseSettings": "mien.edits.settings",
     "Picture": "mien.images",
     "Projection": "mien.edits.project",
-    "ProjectionSettings": "mien.edits.project",
+    "ProjectionSettings": "mien.edits.settings",
     "Studio": "mien.studio",
     "layer_range": "mien.edits.latents",
     "mix": "mien.edits.latents",
@@ -37,7 +42,10 @@ _HOMES = {
 
 __all__ = [
     "FAITHFUL",
+    "FAST",
+    "NVLABS",
     "MienError",
+    "NoiseSettings",
     "Picture",
     "Projection",
     "ProjectionSettings",

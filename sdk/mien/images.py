@@ -191,7 +191,7 @@ def save(image: U8, path: str | Path, *, edits: Sequence[str] = ()) -> Path:
 
 def _marked(kind: str, edits: Sequence[str]) -> dict[str, Any]:
     """The writer's options for each format: quality, and who made the picture."""
-    packet = _xmp(edits)
+    packet = xmp(edits)
     if kind == "PNG":
         text = PngInfo()
         text.add_text("Software", f"mien {mien.__version__}")
@@ -200,7 +200,8 @@ def _marked(kind: str, edits: Sequence[str]) -> dict[str, Any]:
     return {"quality": 95, "xmp": packet.encode()}
 
 
-def _xmp(edits: Sequence[str]) -> str:
+def xmp(edits: Sequence[str]) -> str:
+    """Return the XMP packet that says by what a picture was made, and that it is synthetic."""
     history = escape(", ".join(edits) or "render", quote=True)
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
