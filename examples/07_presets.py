@@ -23,5 +23,5 @@ with mien.Studio("demo") as studio:
         picture = found.picture or studio.render(found)
         print(f"{picture.save(f'{name}.png')}: {found.steps} steps, {found.terms}")
 
-    limited = studio.project(face, "fast", until=0.1, seconds=20, every=2, trace="search.gif")
+    limited = studio.project(face, "fast", until=0.02, seconds=20, every=2, trace="search.gif")
     print(f"search.gif: ended by {limited.ended} after {limited.steps} steps")

@@ -10,16 +10,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.export.rtx import assert_builds
-from tests.export.tiny import CONFIG, TinyFeatures, tiny
+from tests.export.tiny import SMALL, TinyFeatures, tiny
 from torch import Tensor
 
 import mien
 import mien_engines
 from mien.edits.settings import NoiseSettings
-from mien_engines import Bundle
+from mien_engines import Bundle, backends
 from mien_engines.errors import MienError
+from mien_engines.parity import Referee
 from mien_engines.spec import Source
 from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
+from mien_export.families.stylegan2_noise import GRAIN
 from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Config, Generator, SynthesisLayer
 from mien_export.steps.noise import NoiseStep, self_correlation
@@ -56,7 +58,7 @@ def written(
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return written(tmp_path_factory.mktemp("bundles") / "tiny", *tiny())
+    return written(tmp_path_factory.mktemp("bundles") / "tiny", *tiny(SMALL))
 
 
 def correlation(noise: Tensor) -> Tensor:
@@ -84,11 +86,11 @@ def torch_run(
     The maps are the layers' own buffers, as in the published loop. Returns w, the maps in a row,
     and the two terms of each step.
     """
-    generator, perceptual = tiny()
+    generator, perceptual = tiny(SMALL)
     generator, perceptual = generator.to(dtype), perceptual.to(dtype)
     target = torch.from_numpy(picture).to(dtype).permute(0, 3, 1, 2) / 127.5 - 1
     wanted = [x.detach() for x in perceptual.features(target)]
-    deviation = math.sqrt(CONFIG.w_dim * w_variance(tiny()[0]))
+    deviation = math.sqrt(SMALL.w_dim * w_variance(tiny(SMALL)[0]))
     layers = [m for m in generator.synthesis.modules() if isinstance(m, SynthesisLayer)]
     row = torch.from_numpy(state["noise"][0]).to(dtype)
     for layer in layers:
@@ -105,7 +107,7 @@ def torch_run(
         adam.param_groups[0]["lr"] = rate_at(t)
         scale = 0.05 * deviation * max(0.0, 1 - t / 0.75) ** 2
         disturbed = w + scale * torch.from_numpy(draw).to(dtype)
-        image = generator.synthesis(disturbed.repeat(CONFIG.num_ws, 1)[None])
+        image = generator.synthesis(disturbed.repeat(SMALL.num_ws, 1)[None])
         pairs = zip(perceptual.features(image), wanted, strict=True)
         distance = torch.stack([(a - b).square().sum(1).mean((1, 2))[0] for a, b in pairs]).sum()
         noise = torch.stack([correlation(m) for m in maps]).sum()
@@ -124,10 +126,10 @@ def torch_run(
 def reachable(seed: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Starts in W [N, L, D], and pictures of codes not far from them."""
     rng = np.random.default_rng(seed)
-    start = np.repeat(rng.standard_normal((batch, 1, CONFIG.w_dim)), CONFIG.num_ws, 1)
-    goal = start + 0.5 * rng.standard_normal((batch, 1, CONFIG.w_dim))
+    start = np.repeat(rng.standard_normal((batch, 1, SMALL.w_dim)), SMALL.num_ws, 1)
+    goal = start + 0.5 * rng.standard_normal((batch, 1, SMALL.w_dim))
     with torch.no_grad():
-        image = tiny()[0].synthesis(torch.from_numpy(goal.astype(np.float32)))
+        image = tiny(SMALL)[0].synthesis(torch.from_numpy(goal.astype(np.float32)))
     levels = (image * 127.5 + 127.5).clamp(0, 255).round().byte()
     return start.astype(np.float32), levels.permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -142,7 +144,7 @@ def test_twenty_steps_are_those_of_the_published_loop(
     except MienError as error:
         pytest.skip(str(error))
     start, pictures = reachable(seed, batch)
-    course = SETTINGS.course(batch, CONFIG.w_dim)
+    course = SETTINGS.course(batch, SMALL.w_dim)
     inputs = [course.inputs(step) for step in range(STEPS)]
     with engine:
         pixels = bundle.graph("project_noise_step").inputs[3].shape[1]
@@ -185,9 +187,9 @@ def test_the_picture_is_drawn_with_the_maps_and_the_maps_stay_noise(bundle: Bund
         pixels = int(bundle.graph("project_noise_step").inputs[3].shape[1])
         state = SETTINGS.state(start, pixels)
         feeds = SETTINGS.inputs() | engine.run("project_noise_target", picture=pictures)
-        quiet = SETTINGS.course(1, CONFIG.w_dim).inputs(STEPS)
+        quiet = SETTINGS.course(1, SMALL.w_dim).inputs(STEPS)
         drawn = engine.run("project_noise_step", **state, **feeds, **quiet)
-    generator, perceptual = tiny()
+    generator, perceptual = tiny(SMALL)
     step = NoiseStep(generator.synthesis, perceptual, 1.0)
     image = step.image(torch.from_numpy(state["w"]), step.maps(torch.from_numpy(state["noise"])))
     levels = (image * 127.5 + 127.5).clamp(0, 255).round()[0].permute(1, 2, 0).numpy()
@@ -200,6 +202,7 @@ def test_the_picture_is_drawn_with_the_maps_and_the_maps_stay_noise(bundle: Bund
         assert float(m.square().mean()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_pictures_above_256_px_are_compared_at_256(tmp_path: Path) -> None:
     torch.manual_seed(3)
     config = Config((8,) * 8, z_dim=8, w_dim=8, mapping_layers=1)  # 512 px
@@ -219,6 +222,23 @@ def test_pictures_above_256_px_are_compared_at_256(tmp_path: Path) -> None:
         np.testing.assert_allclose(found_map, expected.numpy(), atol=1e-4)
 
 
+def test_short_samples_are_repeated_to_fill_the_state(bundle: Bundle) -> None:
+    reference = backends.get("ort")
+    referee = Referee(
+        bundle, lambda name: reference.open(bundle.graph_path(name), bundle.graph(name), 1)
+    )
+    assert bundle.constants["sample.project_noise_step.noise"].shape == (GRAIN,)
+    feeds = referee.feeds("project_noise_step")
+    pixels = sum(4**k * (1 if k == 2 else 2) for k in range(2, 6))  # 4 to 32 px
+    assert feeds["noise"].shape == feeds["noise_m"].shape == (1, pixels)
+    assert not feeds["noise_m"].any()
+    np.testing.assert_array_equal(
+        feeds["noise"][0], np.resize(bundle.constants["sample.project_noise_step.noise"], pixels)
+    )
+    assert feeds["w"].shape == (1, SMALL.w_dim)
+
+
+@pytest.mark.slow
 def test_tensorrt_parses_and_builds_without_a_gpu(bundle: Bundle) -> None:
     assert_builds(bundle.graph_path("project_noise_step"))
 
