@@ -15,11 +15,12 @@ from mien import errors
 from mien.bundles import BUILT_IN
 from mien.cli.main import PLUGIN_HELP, VERBS
 from mien.demo.run import SAMPLES
-from mien.edits.project import FAITHFUL, ProjectionSettings
+from mien.edits.presets import FAITHFUL, FAST, NVLABS
+from mien.edits.settings import ProjectionSettings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PROJECTING = ("03_project_and_mix", "04_resume", "05_batch", "08_express")
+PROJECTING = ("03_project_and_mix", "04_resume", "05_batch", "08_express", "09_presets")
 PAGES = sorted(
     [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
 )
@@ -91,13 +92,16 @@ def test_the_index_links_every_page() -> None:
         assert page.name == "index.md" or f"({page.name})" in index
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
+def test_the_tables_of_settings_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "projection.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
-    assert {name: (default, faithful) for name, default, faithful in rows} == {
-        name: (str(value), str(getattr(FAITHFUL, name)))
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    assert {name: tuple(values) for name, *values in rows} == {
+        name: (str(value), str(getattr(FAITHFUL, name)), str(getattr(FAST, name)))
         for name, value in asdict(ProjectionSettings()).items()
     }
+    search = text[text.index("## NVlabs' projector") :]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| \S.* \|$", search, re.MULTILINE)
+    assert dict(rows) == {name: str(value) for name, value in asdict(NVLABS).items()}
 
 
 def test_the_table_of_errors_is_that_of_the_code() -> None:

@@ -77,11 +77,14 @@ class Referee:
             self._feeds[graph] = {name: self._sample(graph, name, asking) for name in names}
         return self._feeds[graph]
 
+    def _shape(self, graph: str, name: str) -> tuple[int | str, ...]:
+        return next(t.shape for t in self._bundle.graph(graph).inputs if t.name == name)
+
     def _sample(self, graph: str, name: str, asking: tuple[str, ...]) -> Array:
         constants = self._bundle.constants
         for key in (f"sample.{graph}.{name}", f"sample.{name}"):
             if key in constants:
-                return constants[key]
+                return _filled(constants[key], self._shape(graph, name))
         asking = (*asking, graph)
         for other, spec in self._bundle.spec.graphs.items():
             makes_it = any(tensor.name == name for tensor in spec.outputs)
@@ -93,6 +96,14 @@ class Referee:
             f"there is no sample of its input {name}",
             hint=f"Export it again, with sample.{graph}.{name} among the constants",
         )
+
+
+def _filled(sample: Array, shape: tuple[int | str, ...]) -> Array:
+    """A sample. A plain list of numbers for an input of higher rank is repeated to fill it, with a
+    batch of 1: a state of millions of numbers need not be stored to be tested."""
+    if sample.ndim == 1 < len(shape):
+        return np.resize(sample, [1 if isinstance(size, str) else size for size in shape])
+    return sample
 
 
 def distance(found: Array, expected: Array) -> float:

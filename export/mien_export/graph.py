@@ -20,7 +20,8 @@ class Graph:
     module: to be traced; or a model that is ONNX already and has the inputs and outputs of the
         specs, with every weight inside (nets.wrapped).
     examples: the module's inputs with a batch of BATCH; none for a model.
-    samples: inputs to test backends with, batch 1, of those that no other graph gives out.
+    samples: inputs to test backends with, batch 1, of those that no other graph gives out. One of
+        rank 1 is repeated to fill an input of higher rank.
     """
 
     name: str

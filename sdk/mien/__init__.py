@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mien.edits.express import express
     from mien.edits.expression import Expression, load_expression
     from mien.edits.latents import layer_range, mix
-    from mien.edits.project import FAITHFUL, Projection, ProjectionSettings
+    from mien.edits.presets import FAITHFUL, FAST, NVLABS
+    from mien.edits.project import Projection
+    from mien.edits.settings import NoiseSettings, ProjectionSettings
     from mien.errors import MienError
     from mien.images import Picture
     from mien.studio import Studio
@@ -32,11 +34,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Animation": "mien.animation",
     "Expression": "mien.edits.expression",
-    "FAITHFUL": "mien.edits.project",
+    "FAITHFUL": "mien.edits.presets",
+    "FAST": "mien.edits.presets",
     "MienError": "mien.errors",
+    "NVLABS": "mien.edits.presets",
+    "NoiseSettings": "mien.edits.settings",
     "Picture": "mien.images",
     "Projection": "mien.edits.project",
-    "ProjectionSettings": "mien.edits.project",
+    "ProjectionSettings": "mien.edits.settings",
     "Studio": "mien.studio",
     "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
@@ -48,9 +53,12 @@ _HOMES = {
 
 __all__ = [
     "FAITHFUL",
+    "FAST",
+    "NVLABS",
     "Animation",
     "Expression",
     "MienError",
+    "NoiseSettings",
     "Picture",
     "Projection",
     "ProjectionSettings",

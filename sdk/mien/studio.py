@@ -18,7 +18,9 @@ from mien.edits.express import express, expression_from_codes, strengths_between
 from mien.edits.expression import Expression, as_expression
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
-from mien.edits.project import Projection, ProjectionSettings, crops, project
+from mien.edits.presets import settings_of
+from mien.edits.project import Projection, crops, project
+from mien.edits.settings import Settings
 from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
 from mien.edits.table import style_table
 from mien.errors import ArchMismatch, InputError
@@ -176,29 +178,37 @@ class Studio:
     def project(
         self,
         face: AlignedFace | Image,
-        settings: ProjectionSettings | None = None,
+        settings: Settings | str | None = None,
         *,
         start: ArrayLike | None = None,
         every: int = 10,
         callback: Callable[[Step], object] | None = None,
+        until: float | None = None,
+        seconds: float | None = None,
         stop: threading.Event | None = None,
         save: str | Path | None = None,
         resume: bool = False,
+        trace: str | Path | None = None,
     ) -> Projection:
         """Find the W+ code of an aligned face.
 
         Args:
             face: from `align`, or a picture at the generator's resolution.
-            settings: mien.ProjectionSettings(...), or mien.FAITHFUL for the published baseline.
+            settings: mien.ProjectionSettings(...), mien.NoiseSettings(...), or a preset by its
+                name: "faithful", "nvlabs" or "fast".
             start: a code to begin with, float32 [L, D]; None follows the settings.
             every: steps between two records. callback: called with each, a `Step`.
+            until: end at the first record whose loss is not above this. seconds: end after so many.
             stop: set this event to end early; the best code so far is returned.
             save: a file that keeps the run. resume: go on from it, to the same bits as if the
                 run had never been broken.
+            trace: FILE.gif, .webp or .mp4 (needs PyAV): the face beside what is found, a frame a
+                record.
 
         Raises:
-            InputError: a face of another size, or a saved run of something else.
-            NotFinite: the search diverged.
+            InputError: a face of another size, a saved run of something else, an unknown preset.
+            ArchMismatch: the bundle has no graph for these settings.
+            NotFinite: the search diverged. MissingDependency: an MP4 without PyAV.
         """
         return self.project_all(
             [face],
@@ -206,22 +216,28 @@ class Studio:
             start=start,
             every=every,
             callback=callback,
+            until=until,
+            seconds=seconds,
             stop=stop,
             save=save,
             resume=resume,
+            trace=trace,
         )[0]
 
     def project_all(
         self,
         faces: Sequence[AlignedFace | Image],
-        settings: ProjectionSettings | None = None,
+        settings: Settings | str | None = None,
         *,
         start: ArrayLike | None = None,
         every: int = 10,
         callback: Callable[[Step], object] | None = None,
+        until: float | None = None,
+        seconds: float | None = None,
         stop: threading.Event | None = None,
         save: str | Path | None = None,
         resume: bool = False,
+        trace: str | Path | None = None,
     ) -> list[Projection]:
         """Find the codes of several faces in one batch; each search is its own.
 
@@ -230,13 +246,16 @@ class Studio:
         return project(
             self.engine,
             crops([_pixels(face) for face in faces], self.resolution),
-            settings or ProjectionSettings(),
+            settings_of(settings),
             start=start,
             every=every,
             callback=callback,
+            until=until,
+            seconds=seconds,
             stop=stop,
             save=None if save is None else Path(save),
             resume=resume,
+            trace=None if trace is None else Path(trace),
         )
 
     def invert(self, face: AlignedFace | Image) -> NDArray[np.float32]:
@@ -353,7 +372,7 @@ class Studio:
         emotional: Sequence[AlignedFace | Image],
         *,
         name: str,
-        settings: ProjectionSettings | None = None,
+        settings: Settings | str | None = None,
         layers: Layers | None = None,
         licence: str = "",
         note: str = "",

@@ -9,6 +9,7 @@ from mien_export.nets.stylegan2 import Config, Generator
 from mien_export.steps.terms import Perceptual
 
 CONFIG = Config((16, 16, 16, 12, 8), z_dim=24, w_dim=32, mapping_layers=2)  # 64 px
+SMALL = Config((16, 12, 12, 8), z_dim=16, w_dim=24, mapping_layers=2)  # 32 px
 
 
 class TinyFeatures(nn.Module):
@@ -24,10 +25,10 @@ class TinyFeatures(nn.Module):
         return [first, self.second(nn.functional.max_pool2d(first, 2))]
 
 
-def tiny() -> tuple[Generator, Perceptual]:
+def tiny(config: Config = CONFIG) -> tuple[Generator, Perceptual]:
     """Seeded random networks, with noise in some layers."""
     torch.manual_seed(7)
-    generator = Generator(CONFIG)
+    generator = Generator(config)
     with torch.no_grad():
         generator.mapping.w_avg.normal_().mul_(0.2)
         for i, layer in enumerate(m for m in generator.modules() if hasattr(m, "noise_strength")):

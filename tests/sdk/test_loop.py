@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.edits.loop import RunState, Step, descend
+from mien.edits.loop import Course, RunState, Step, descend
 from mien.errors import CorruptFile, InputError
 from mien_engines import Engine
 
@@ -18,7 +18,10 @@ F32 = NDArray[np.float32]
 
 
 class FakeLoop:
-    """ws <- ws - rate (ws - goal), so that ws_t = goal + (1 - rate)^t (ws_0 - goal)."""
+    """ws <- ws - rate (ws - goal), so that ws_t = goal + (1 - rate)^t (ws_0 - goal).
+
+    The loss is taken at ws + disturbance, where one is given.
+    """
 
     def __init__(self, feeds: dict[str, F32]) -> None:
         self.feeds = feeds
@@ -26,10 +29,14 @@ class FakeLoop:
 
     def step(self) -> None:
         ws, goal = self.feeds["ws"], self.feeds["goal"]
-        loss = np.square(ws - goal).sum((1, 2))
-        self.outputs = {"loss": loss, "terms": loss[:, None]}
+        loss = np.square(ws + self.feeds.get("disturbance", 0) - goal).sum((1, 2))
+        self.outputs = {"loss": loss, "terms": loss[:, None], "picture": 2 * ws}
         self.feeds["ws"] = ws - self.feeds["rate"] * (ws - goal)
         self.feeds["t"] = self.feeds["t"] + np.float32(1)
+
+    def set(self, name: str, array: F32) -> None:
+        assert name in self.feeds
+        self.feeds[name] = array
 
     def read(self, name: str) -> F32:
         return self.outputs[name].copy()
@@ -92,6 +99,62 @@ def test_a_broken_run_goes_on_to_the_same_bits(
     np.testing.assert_array_equal(again.loss, whole.loss)
 
 
+def test_inputs_change_with_the_step_and_so_they_do_after_a_break(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    state, constants = begin(rng, 0.1)
+    goal, start = constants["goal"], state.arrays["ws"]
+    course = Course(lambda step: {"rate": np.float32(1 / (step + 2))})
+    whole = descend(ENGINE, "g", state, constants, steps=9, course=course, every=2)
+    # The product of 1 - 1 / (k + 2) over the first 9 steps is 1 / 10.
+    np.testing.assert_allclose(whole.best, goal + (start - goal) / 10, rtol=1e-4, atol=1e-5)
+    kept = tmp_path / "run.npz"
+    descend(ENGINE, "g", state, constants, steps=5, course=course, every=2, save=kept)
+    again = descend(ENGINE, "g", RunState.load(kept), constants, steps=9, course=course, every=2)
+    np.testing.assert_array_equal(again.best, whole.best)
+
+
+def test_before_it_is_settled_no_code_is_taken_for_the_best(rng: np.random.Generator) -> None:
+    state, constants = begin(rng, 0.0)
+    state.arrays["ws"][:] = constants["goal"] + 1  # 12 away, and stays there
+
+    def inputs(step: int) -> dict[str, Any]:
+        return {"disturbance": np.float32(-1 if step < 4 else 0)}  # a loss of zero, not its own
+
+    course = Course(inputs, settled=4, shown=("picture",))
+    found = descend(ENGINE, "g", state, constants, steps=6, course=course, every=1)
+    np.testing.assert_allclose(found.losses, [0, 0, 0, 0, 12, 12, 12], atol=1e-4)
+    np.testing.assert_allclose(found.loss, 12, rtol=1e-5)
+    np.testing.assert_array_equal(found.shown["picture"], 2 * found.best)
+    ended = descend(ENGINE, "g", state, constants, steps=6, course=course, every=1, until=1.0)
+    assert ended.steps == 1
+    np.testing.assert_allclose(ended.loss, 12, rtol=1e-5)  # the last look is undisturbed
+
+
+def test_until_ends_when_the_loss_of_every_sample_is_there(rng: np.random.Generator) -> None:
+    state, constants = begin(rng, 0.1)
+    state.arrays["ws"][0] = constants["goal"][0]  # one sample is there from the beginning
+    records: list[Step] = []
+    found = descend(
+        ENGINE, "g", state, constants, steps=500, every=5, until=0.01, callback=records.append
+    )
+    assert found.ended == "until"
+    assert not found.finished
+    assert [bool((r.loss <= 0.01).all()) for r in records] == [False] * (len(records) - 1) + [True]
+    assert found.loss.max() <= 0.01
+    assert found.steps == records[-1].step + 1
+
+
+def test_time_ends_a_run_which_can_be_resumed(rng: np.random.Generator, tmp_path: Path) -> None:
+    state, constants = begin(rng, 0.1)
+    kept = tmp_path / "run.npz"
+    found = descend(ENGINE, "g", state, constants, steps=40, seconds=1e-9, save=kept)
+    assert (found.ended, found.steps) == ("seconds", 0)
+    whole = descend(ENGINE, "g", state, constants, steps=40)
+    again = descend(ENGINE, "g", RunState.load(kept), constants, steps=40)
+    np.testing.assert_array_equal(again.best, whole.best)
+
+
 def test_stop_ends_early_and_keeps_the_run(rng: np.random.Generator, tmp_path: Path) -> None:
     state, constants = begin(rng, 0.1)
     stop = threading.Event()
@@ -99,7 +162,7 @@ def test_stop_ends_early_and_keeps_the_run(rng: np.random.Generator, tmp_path: P
         ENGINE, "g", state, constants, steps=100, every=5, stop=stop,
         callback=lambda step: stop.set() if step.step > 20 else None, save=tmp_path / "run.npz",
     )  # fmt: skip
-    assert not found.finished
+    assert found.ended == "stop"
     assert found.steps == RunState.load(tmp_path / "run.npz").step == 26
 
 

@@ -26,6 +26,7 @@ from mien_export.steps.terms import Perceptual
 
 # What `mien.FAITHFUL` starts from: the mean of so many w, drawn with this seed.
 MEAN_SAMPLES, MEAN_SEED = 10_000, 42
+REDUCED = 256  # px: what NVlabs' projector compares of larger pictures
 OWN_FEATURES = Path(__file__).parents[1] / "weights" / "faces128-encoder.safetensors"
 
 
@@ -39,10 +40,10 @@ def content(checkpoint: Path, extras: Extras) -> Content:
     read = read_stylegan2(checkpoint)
     generator = generator_from_checkpoint(read)
     encoder = None if extras.encoder is None else _encoder(extras.encoder)
-    term, description = _perceptual(extras, encoder, generator.config.resolution)
     config = generator.config
+    term, reduced, description = _perceptual(extras, encoder, config.resolution)
     return Content(
-        graphs=stylegan2_graphs(generator, term, encoder),
+        graphs=stylegan2_graphs(generator, term, encoder, reduced=reduced),
         format=read.format,
         sha256=read.sha256,
         properties={
@@ -72,20 +73,25 @@ def generator_from_checkpoint(read: Stylegan2Checkpoint) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
-def _perceptual(extras: Extras, encoder: Encoder | None, size: int) -> tuple[Perceptual, str]:
+def _perceptual(
+    extras: Extras, encoder: Encoder | None, size: int
+) -> tuple[Perceptual, Perceptual, str]:
+    """The term on whole pictures, the term on pictures averaged to REDUCED, and their name."""
     if extras.vgg is not None and extras.lpips is not None:
         with naming(extras.vgg):
             features = vgg16_from_tensors(read_state_dict(extras.vgg))
         with naming(extras.lpips):
             heads = heads_from_tensors(read_state_dict(extras.lpips), features.widths())
-        return Perceptual(features, heads), "LPIPS 0.1, VGG-16"
+        smaller = Resized(features, size, min(size, REDUCED))
+        return Perceptual(features, heads), Perceptual(smaller, heads), "LPIPS 0.1, VGG-16"
     if (extras.vgg is None) != (extras.lpips is None):
         raise InputError(
             "LPIPS needs both the VGG-16 weights and the heads",
             hint="Add --vgg vgg16.pth --lpips vgg.pth, or neither",
         )
     own = encoder or _encoder(OWN_FEATURES)
-    return Perceptual(Resized(own.features, size, own.config.resolution)), "face encoder features"
+    term = Perceptual(Resized(own.features, size, own.config.resolution))
+    return term, term, "face encoder features"
 
 
 def _encoder(path: Path) -> Encoder:

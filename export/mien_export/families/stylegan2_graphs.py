@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
 from mien_export.families.pictures import Render
+from mien_export.families.stylegan2_noise import noise_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
@@ -46,19 +47,27 @@ def stylegan2_graphs(
     generator: Generator,
     perceptual: Perceptual,
     encoder: nn.Module | None = None,
+    *,
+    reduced: Perceptual | None = None,
 ) -> list[Graph]:
-    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it."""
+    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it.
+
+    reduced: the perceptual term on pictures averaged down to 256 px, for the search with noise
+        maps; None is `perceptual` itself.
+    """
     config = generator.config
+    variance = w_variance(generator)
     mapping = _mapping(generator)
     _, ws = Mapping(generator)(*mapping.examples)
+    example = Render(generator.synthesis)(ws)[0]
     picture = picture_spec("picture", config.resolution, config.resolution)
     graphs = [
         mapping,
         *w_plus_graphs(generator.synthesis, ws, config.resolution),
-        *_projection(generator, perceptual, ws, picture),
+        *_projection(generator, perceptual, variance, example, picture),
+        *noise_graphs(generator, reduced or perceptual, variance, example, picture),
     ]
     if encoder is not None:
-        example = Render(generator.synthesis)(ws)[0]
         graphs.append(
             Graph(
                 "invert", Invert(encoder), (example,), (picture,),
@@ -106,12 +115,15 @@ def w_variance(generator: Generator) -> float:
 
 
 def _projection(
-    generator: Generator, perceptual: Perceptual, ws: Tensor, picture: TensorSpec
+    generator: Generator,
+    perceptual: Perceptual,
+    variance: float,
+    example: Tensor,
+    picture: TensorSpec,
 ) -> list[Graph]:
     config = generator.config
     average = generator.mapping.w_avg
     preparation = ProjectionTarget(perceptual)
-    example = Render(generator.synthesis)(ws)[0]
     target = preparation(example)
     names = ["target", *(f"wanted_{i}" for i in range(len(target) - 1))]
     meanings = ["float image", *("weighted features of the target" for _ in target[1:])]
@@ -134,7 +146,7 @@ def _projection(
     zeros = torch.zeros_like(start)
     settings = (torch.tensor([0.05]), torch.tensor([0.99]), torch.tensor([1.0, 0.5, 0.0, 0.0]))
     state = (start, zeros, zeros.clone(), torch.zeros(1))
-    step = ProjectionStep(generator.synthesis, perceptual, config.resolution, w_variance(generator))
+    step = ProjectionStep(generator.synthesis, perceptual, config.resolution, variance)
     return [
         Graph(
             "project_target",

@@ -43,7 +43,7 @@ def command(
     from mien.edits.express import expression_from_codes
     from mien.edits.expression import check_suffix
     from mien.edits.latents import F32, load_code
-    from mien.edits.project import ProjectionSettings
+    from mien.edits.settings import ProjectionSettings
     from mien.images import load
     from mien.provenance import digest
     from mien.studio import Studio

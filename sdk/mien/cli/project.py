@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,16 +32,26 @@ def command(
     detector: Detector = None,
     landmarks: LandmarksFile = None,
     face: Which = "only",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="faithful, nvlabs or fast; the next change it.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Adam steps.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Learning rate of the first step.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     decay: Annotated[float | None, typer.Option(help="Its factor at each later step.")] = None,
-    faithful: Annotated[
-        bool, typer.Option("--faithful", help="The published baseline, number for number.")
-    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of what nvlabs draws at random.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="auto, mean, encoder, or a code: FILE.npy.")
+    ] = None,
+    until: Annotated[float | None, typer.Option(help="End at a loss not above this.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    every: Annotated[int, typer.Option(help="Steps between two looks, saves and frames.")] = 10,
     save: Annotated[
         Path | None, typer.Option("--save", help="Keep the run here (.npz) while it goes on.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from --save.")] = False,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="A film of the search: .gif, .webp or .mp4.")
+    ] = None,
     bundle: Bundle = "demo",
     backend: Backend = None,
     as_json: Json = False,
@@ -51,10 +60,13 @@ def command(
 
     Example: mien project anna.jpg -o anna.npy --picture anna-found.png
 
+    Example: mien project anna.png --aligned -o anna.npy --preset fast --trace anna.gif
+
     Ctrl-C keeps what was reached in --save; --resume goes on from there to the same bits.
     """
     from mien.cli.progress import step_bar
-    from mien.edits.project import FAITHFUL, ProjectionSettings
+    from mien.edits.latents import load_code
+    from mien.edits.presets import settings_of
     from mien.errors import InputError
     from mien.images import load
     from mien.studio import Studio
@@ -63,9 +75,12 @@ def command(
         raise InputError(f"{output.name} is not named as a code", hint="Name it FILE.npy")
     if resume and save is None:
         raise InputError("--resume needs the file to go on from", hint="Add --save RUN.npz")
-    asked = {"steps": steps, "rate": rate, "decay": decay}
+    code = start if start is not None and start.endswith(".npy") else None
+    asked: dict[str, Any] = {"steps": steps, "rate": rate, "decay": decay, "seed": seed}
+    asked["start"] = None if code else start
     changes = {name: value for name, value in asked.items() if value is not None}
-    settings = replace(FAITHFUL if faithful else ProjectionSettings(), **changes)  # type: ignore[arg-type]
+    settings = settings_of(preset, **changes)
+    begin = None if code is None else load_code(code)
     with Studio(bundle, backend=backend, detector=detector) as studio:
         crop = (
             load(photo)
@@ -73,15 +88,27 @@ def command(
             else studio.align(photo, landmarks=landmarks, which=which_face(face)).image
         )
         with step_bar("projecting", quiet=as_json) as show:
-            found = studio.project(crop, settings, callback=show, save=save, resume=resume)
+            found = studio.project(
+                crop,
+                settings,
+                start=begin,
+                every=every,
+                callback=show,
+                until=until,
+                seconds=seconds,
+                save=save,
+                resume=resume,
+                trace=trace,
+            )
         found.save(output)
         if picture is not None:
-            studio.render(found).save(picture)
+            (found.picture or studio.render(found)).save(picture)
         engines = engines_used(studio.report())
     answer(
         {
             "output": output,
             "steps": found.steps,
+            "ended": found.ended,
             "loss": found.loss,
             "terms": found.terms,
             "converged": found.converged,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,7 +22,8 @@ from mien.errors import CorruptFile, InputError
 from mien_engines import Engine
 
 Array = NDArray[Any]
-STATE_VERSION = 1
+Ending = Literal["steps", "until", "seconds", "stop"]
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Step:
     """What a callback is told.
 
     step: how many were done, of `steps`, when the loss was taken.
-    loss: of each sample, [N]. terms: of each sample, [N, T], in the order of `term_names`.
+    loss: of each sample, [N]. terms: of each sample, [N, T], in the order of the settings' terms.
     seconds: since the run began.
+    codes: of each sample, as the graph has them. shown: outputs that the course asks for.
     """
 
     step: int
@@ -39,9 +41,31 @@ class Step:
     loss: NDArray[np.float32]
     terms: NDArray[np.float32]
     seconds: float
+    codes: NDArray[np.float32]
+    shown: Mapping[str, Array]
 
 
 Callback = Callable[[Step], object]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run goes on from step to step, and what it is for.
+
+    inputs: the graph's inputs that change, by the number of the step; those of the last step and
+        beyond leave the code as it is, undisturbed.
+    code: the state that is searched for. shown: outputs that are kept beside the best code.
+    settled: the first step whose loss is of the code itself; before it noise lies on the code, and
+        no code is taken for the best.
+    """
+
+    inputs: Callable[[int], Mapping[str, Array]] = lambda step: {}
+    code: str = "ws"
+    shown: tuple[str, ...] = ()
+    settled: int = 0
+
+
+PLAIN = Course()  # all inputs stay, W+ codes are searched for
 
 
 @dataclass
@@ -50,7 +74,8 @@ class RunState:
 
     arrays: the state inputs of the graph, by name; "t" [1] counts the steps taken.
     identity: what the run is of (bundle, target, settings, backend); resuming compares it.
-    best: code, loss and terms of the least loss of each sample so far; empty before the first.
+    best: "code", "loss", "terms" and what is shown, of the least loss of each sample so far; empty
+        before the first.
     losses: the batch's mean loss at each record.
     """
 
@@ -63,13 +88,11 @@ class RunState:
     def step(self) -> int:
         return int(self.arrays["t"][0])
 
-    def offer(self, codes: Array, loss: Array, terms: Array) -> None:
-        """Keep what is better, sample by sample, than the best so far; note the mean loss."""
-        self.losses.append(float(loss.mean()))
-        found = {"ws": codes, "loss": loss, "terms": terms}
+    def offer(self, found: Mapping[str, Array]) -> None:
+        """Keep what is better, sample by sample, than the best so far."""
         if not self.best:
             self.best = {name: array.copy() for name, array in found.items()}
-        better = loss < self.best["loss"]
+        better = found["loss"] < self.best["loss"]
         for name, array in found.items():
             self.best[name][better] = array[better]
 
@@ -120,15 +143,25 @@ class RunState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. best: the code of the least loss of each sample [N, L, D], loss [N]."""
+    """How a run ended.
+
+    best: the code of the least loss of each sample [N, ...]; loss [N], terms [N, T] and what is
+        shown are its own.
+    losses: the batch's mean loss at each record. ended: what ended the run.
+    """
 
     best: NDArray[np.float32]
     loss: NDArray[np.float32]
     terms: NDArray[np.float32]
+    shown: dict[str, Array]
     steps: int
-    finished: bool
+    ended: Ending
     losses: list[float]
     seconds: float
+
+    @property
+    def finished(self) -> bool:
+        return self.ended == "steps"
 
 
 def descend(
@@ -138,17 +171,22 @@ def descend(
     constants: Mapping[str, Array],
     *,
     steps: int,
+    course: Course = PLAIN,
     every: int = 10,
     callback: Callback | None = None,
+    until: float | None = None,
+    seconds: float | None = None,
     stop: threading.Event | None = None,
     save: Path | None = None,
 ) -> Outcome:
-    """Run a step graph until it has taken `steps` steps, `stop` is set, or the user interrupts.
+    """Run a step graph until it has taken `steps` steps, or something ends it before.
 
     Args:
         start: the state to begin with, by name of the graph's inputs.
-        constants: its other inputs.
+        constants: its other inputs. course: those that change, and what the run is for.
         every: steps between two records; each costs one read of the state.
+        until: end at the first record at which no sample's loss is above this.
+        seconds: end when so much time has passed. stop: end when it is set.
         save: where the state is kept at each record, and when the run ends before its time.
 
     Raises:
@@ -156,42 +194,60 @@ def descend(
         KeyboardInterrupt: passed on, after saving.
     """
     state = RunState(dict(start.arrays), start.identity, dict(start.best), list(start.losses))
-    loop = engine.loop(graph, **state.arrays, **constants)
+    done = state.step
+    loop = engine.loop(graph, **state.arrays, **{**constants, **course.inputs(done)})
     began = time.perf_counter()
+
+    def passed() -> float:
+        return time.perf_counter() - began
 
     def fetch() -> None:
         current = loop.state()
         state.arrays = {name: current[name] for name in state.arrays}
-
-    def keep() -> None:
         if save is not None:
             state.save(save)
 
-    def look() -> None:
+    def advance(step: int) -> None:
+        for name, array in course.inputs(step).items():
+            loop.set(name, array)
+        loop.step()
+
+    def look(step: int) -> Step:
         """Save, then take one step whose loss is read: that of the codes it began with."""
         fetch()
-        keep()
-        loop.step()
-        state.offer(state.arrays["ws"], loop.read("loss"), loop.read("terms"))
+        advance(step)
+        loss, terms = loop.read("loss"), loop.read("terms")
+        shown = {name: loop.read(name) for name in course.shown}
+        codes = state.arrays[course.code]
+        state.losses.append(float(loss.mean()))
+        if step >= course.settled:
+            state.offer({"code": codes, "loss": loss, "terms": terms, **shown})
+        return Step(done, steps, loss, terms, passed(), codes, shown)
 
-    done = state.step
+    def ending(reached: bool) -> Ending | None:
+        if done >= steps:
+            return "steps"
+        if reached:
+            return "until"
+        if stop is not None and stop.is_set():
+            return "stop"
+        return "seconds" if seconds is not None and passed() >= seconds else None
+
+    reached = False
     try:
-        while done < steps and not (stop is not None and stop.is_set()):
+        while (ended := ending(reached)) is None:
             if done % every:
-                loop.step()
+                advance(done)
             else:
-                look()
+                record = look(done)
+                reached = until is not None and bool((record.loss <= until).all())
                 if callback is not None:
-                    loss, terms = loop.read("loss"), loop.read("terms")
-                    callback(Step(done, steps, loss, terms, time.perf_counter() - began))
+                    callback(record)
             done += 1
     except KeyboardInterrupt:
         fetch()
-        keep()
         raise
-    look()  # for the loss of the last codes; the codes it would lead to are not used
-    best = state.best
-    seconds = time.perf_counter() - began
-    return Outcome(
-        best["ws"], best["loss"], best["terms"], done, done >= steps, state.losses, seconds
-    )
+    look(max(done, steps))  # the loss of the last codes; those it would lead to are not used
+    best = dict(state.best)
+    code, loss, terms = (best.pop(name) for name in ("code", "loss", "terms"))
+    return Outcome(code, loss, terms, best, done, ended, state.losses, passed())
