@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mien.edits.expression import Expression, load_expression
     from mien.edits.latents import layer_range, mix
     from mien.edits.project import FAITHFUL, Projection, ProjectionSettings
+    from mien.edits.swap import Swap, SwapSettings
     from mien.errors import MienError
     from mien.images import Picture
     from mien.studio import Studio
@@ -38,6 +39,8 @@ _HOMES = {
     "Projection": "mien.edits.project",
     "ProjectionSettings": "mien.edits.project",
     "Studio": "mien.studio",
+    "Swap": "mien.edits.swap",
+    "SwapSettings": "mien.edits.swap",
     "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
     "load_direction": "mien.edits.directions",
@@ -55,6 +58,8 @@ __all__ = [
     "Projection",
     "ProjectionSettings",
     "Studio",
+    "Swap",
+    "SwapSettings",
     "__version__",
     "express",
     "layer_range",

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.families.arcface import Net
 from mien_export.families.pictures import Render
+from mien_export.families.swap_graphs import swap_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
@@ -46,8 +48,10 @@ def stylegan2_graphs(
     generator: Generator,
     perceptual: Perceptual,
     encoder: nn.Module | None = None,
+    recogniser: Net | None = None,
 ) -> list[Graph]:
-    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it."""
+    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it, and the
+    swap's where a recognition network does."""
     config = generator.config
     mapping = _mapping(generator)
     _, ws = Mapping(generator)(*mapping.examples)
@@ -57,6 +61,10 @@ def stylegan2_graphs(
         *w_plus_graphs(generator.synthesis, ws, config.resolution),
         *_projection(generator, perceptual, ws, picture),
     ]
+    if recogniser is not None:
+        prepared = next(g for g in graphs if g.name == "project_target").outputs
+        variance = w_variance(generator)
+        graphs += swap_graphs(generator, perceptual, recogniser, tuple(prepared), variance)
     if encoder is not None:
         example = Render(generator.synthesis)(ws)[0]
         graphs.append(

@@ -1,0 +1,333 @@
+"""The swap step as a graph against torch's autograd and torch's own Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.export.rtx import BOTH, assert_builds
+from tests.export.test_gradient import GradientOf
+from tests.export.tiny import CONFIG, tiny
+from torch import Tensor, nn
+
+import mien_engines
+from mien_engines import Bundle
+from mien_engines.errors import ArchMismatch, InputError, MienError
+from mien_engines.spec import Source
+from mien_export.content import Extras
+from mien_export.export import export
+from mien_export.families.arcface import Net, framing
+from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
+from mien_export.nets.batch_norm import BatchNorm
+from mien_export.nets.ir_se import IrSe, TrunkConfig
+from mien_export.nets.iresnet import IResNet, IResNetConfig
+from mien_export.nets.mobilefacenet import MobileFaceNet, MobileFaceNetConfig
+from mien_export.nets.recogniser import Recogniser
+from mien_export.nets.separable import aligned_face, bicubic
+from mien_export.steps.latent import ProjectionTarget
+from mien_export.steps.swap import TERMS, IdentityTarget, SwapStep, surroundings
+from mien_export.to_bundle import write_bundle
+from mien_export.to_onnx import onnx_from_module
+
+STEPS = 20
+RATE, DECAY = 0.05, 0.97
+WEIGHTS = (1.0, 0.5, 2.0, 1.5, 0.3, 1.0)
+SIZE = CONFIG.resolution
+
+UNITS = ((16, 8, 2), (16, 8, 1), (32, 12, 2), (48, 12, 1))
+STAGES = ((8, 1), (12, 1), (16, 1), (24, 1))
+NETS: dict[str, Callable[[], Net]] = {
+    "iresnet": lambda: IResNet(IResNetConfig((8, 8, 12, 16, 20), (1, 1, 1, 1), 32, 24)),
+    "ir_se": lambda: IrSe(TrunkConfig(8, STAGES, (2, 3, 4, 6)), 32, 24),
+    "mobilefacenet": lambda: MobileFaceNet(MobileFaceNetConfig(8, UNITS, 32, 4, 16)),
+}
+
+
+def recognition(kind: str) -> Net:
+    """A random recogniser whose running statistics are no one's default."""
+    torch.manual_seed(11)
+    net = NETS[kind]()
+    with torch.no_grad():
+        for part in net.modules():
+            if isinstance(part, BatchNorm):
+                part.weight.uniform_(0.5, 1.5)
+                part.bias.normal_(0, 0.2)
+                part.running_mean.normal_(0, 0.2)
+                part.running_var.uniform_(0.5, 1.5)
+            if isinstance(part, nn.PReLU):
+                part.weight.uniform_(0.1, 0.4)
+    return net.eval().requires_grad_(False)
+
+
+def written(kind: str, folder: Path) -> Bundle:
+    generator, perceptual = tiny()
+    write_bundle(
+        folder,
+        stylegan2_graphs(generator, perceptual, recogniser=recognition(kind)),
+        name="tiny",
+        family="stylegan2",
+        source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
+        properties={"resolution": SIZE, "num_ws": CONFIG.num_ws},
+        constants={"w_mean": generator.mapping.w_avg.numpy()},
+    )
+    return Bundle.open(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return written("mobilefacenet", tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+def step_of(kind: str, dtype: torch.dtype) -> SwapStep:
+    generator, perceptual = tiny()
+    recogniser = Recogniser(recognition(kind), framing(recognition(kind), SIZE))
+    variance = w_variance(generator)
+    return SwapStep(generator.synthesis, perceptual, recogniser, SIZE, variance).to(dtype)
+
+
+def faces(seed: int, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A start, pictures of codes not far from it, and pictures of others."""
+    rng = np.random.default_rng(seed)
+    start = rng.standard_normal((batch, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+
+    def picture(scale: float) -> np.ndarray:
+        goal = start + scale * rng.standard_normal(start.shape).astype(np.float32)
+        with torch.no_grad():
+            image = tiny()[0].synthesis(torch.from_numpy(goal))
+        levels = (image * 127.5 + 127.5).clamp(0, 255).round().byte()
+        return levels.permute(0, 2, 3, 1).contiguous().numpy()
+
+    return start, picture(0.7), picture(1.5)
+
+
+def torch_run(
+    kind: str, start: np.ndarray, attributes: np.ndarray, donors: np.ndarray, dtype: torch.dtype
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The same search with autograd, torch.optim.Adam and ExponentialLR."""
+    step = step_of(kind, torch.float32)
+    target, *wanted = ProjectionTarget(step.perceptual)(torch.from_numpy(attributes))
+    identity = IdentityTarget(step.recogniser)(torch.from_numpy(donors)).detach().to(dtype)
+    target, wanted = target.to(dtype), [maps.detach().to(dtype) for maps in wanted]
+    step = step_of(kind, dtype)
+    first = torch.from_numpy(start).to(dtype)
+    ws = first.clone().requires_grad_(True)
+    adam = torch.optim.Adam([ws], lr=RATE)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(adam, DECAY)
+    found = []
+    for _ in range(STEPS):
+        adam.zero_grad()
+        terms = step.terms(ws, first, identity, target, wanted)
+        (terms * torch.tensor(WEIGHTS, dtype=dtype)).sum().backward()
+        adam.step()
+        schedule.step()
+        found.append(terms.detach().numpy())
+    return ws.detach().numpy(), found
+
+
+def feeds(
+    engine: mien_engines.Engine, start: np.ndarray, attributes: np.ndarray, donors: np.ndarray
+) -> dict[str, np.ndarray]:
+    zeros = np.zeros_like(start)
+    return {
+        "ws": start,
+        "m": zeros,
+        "v": zeros.copy(),
+        "t": np.zeros(1, np.float32),
+        "start": start.copy(),
+        "rate": np.array([RATE], np.float32),
+        "decay": np.array([DECAY], np.float32),
+        "term_weights": np.array(WEIGHTS, np.float32),
+        **engine.run("swap_identity", picture=donors),
+        **engine.run("project_target", picture=attributes),
+    }
+
+
+# As in test_step, on paths that pass no kink: float32 and float64 stay together.
+@pytest.mark.parametrize(("seed", "batch"), [(5, 1), (2, 3)])
+@pytest.mark.parametrize("backend", ["ort", "ov"])
+def test_twenty_steps_are_those_of_autograd_and_adam(
+    bundle: Bundle, seed: int, batch: int, backend: str
+) -> None:
+    try:
+        engine = mien_engines.open(bundle, backend)
+    except MienError as error:
+        pytest.skip(str(error))
+    start, attributes, donors = faces(seed, batch)
+    expected, terms = torch_run("mobilefacenet", start, attributes, donors, torch.float64)
+    moved = float(np.abs(expected - start).max())
+    assert moved > 0.1
+    assert (terms[-1][:, -1] < terms[0][:, -1]).all()  # nearer to the donor
+    rounded, _ = torch_run("mobilefacenet", start, attributes, donors, torch.float32)
+    np.testing.assert_allclose(rounded, expected, rtol=0, atol=1e-4 * moved)
+    with engine:
+        loop = engine.loop("swap_step", **feeds(engine, start, attributes, donors))
+        for values in terms:
+            loop.step()
+            np.testing.assert_allclose(loop.read("terms"), values, rtol=1e-3, atol=2e-5)
+        state = loop.state()
+    np.testing.assert_allclose(state["ws"], expected, rtol=0, atol=1e-4 * moved)
+    np.testing.assert_array_equal(state["start"], start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["iresnet", "ir_se"])
+def test_other_recognisers_give_the_gradient_of_autograd(kind: str, tmp_path: Path) -> None:
+    start, attributes, donors = faces(4, 3)
+    with mien_engines.open(written(kind, tmp_path / "tiny"), "ort") as engine:
+        inputs = feeds(engine, start, attributes, donors)
+        found = engine.run("swap_step", **inputs)["m_next"] / 0.1  # Adam's first moment
+    step = step_of(kind, torch.float64)
+    ws = torch.from_numpy(start).double().requires_grad_(True)
+    names = sorted(n for n in inputs if n.startswith("wanted_"))
+    identity, target = (torch.from_numpy(inputs[n]).double() for n in ("identity", "target"))
+    wanted = [torch.from_numpy(inputs[n]).double() for n in names]
+    terms = step.terms(ws, ws.detach(), identity, target, wanted)
+    (terms * torch.tensor(WEIGHTS)).sum().backward()
+    assert ws.grad is not None
+    np.testing.assert_allclose(
+        found, ws.grad.numpy(), rtol=0, atol=2e-4 * float(ws.grad.abs().max())
+    )
+
+
+def test_a_batch_is_searched_as_each_alone(bundle: Bundle) -> None:
+    start, attributes, donors = faces(7, 3)
+    with mien_engines.open(bundle, "ort") as engine:
+
+        def gradient(which: slice) -> np.ndarray:
+            chosen = feeds(engine, start[which], attributes[which], donors[which])
+            return engine.run("swap_step", **chosen)["m_next"]
+
+        together = gradient(slice(None))
+        for i in range(3):
+            alone = gradient(slice(i, i + 1))
+            np.testing.assert_allclose(
+                together[i : i + 1], alone, rtol=0, atol=1e-4 * np.ptp(alone)
+            )
+
+
+def test_the_terms_are_zero_for_the_face_itself(bundle: Bundle) -> None:
+    start, _, _ = faces(3, 2)
+    with mien_engines.open(bundle, "ort") as engine:
+        picture = engine.run("render", ws=start)["picture"]
+        terms = engine.run("swap_step", **feeds(engine, start, picture, picture))["terms"]
+    assert terms.shape == (2, len(TERMS))
+    # Not quite: the picture has 256 levels, and what is brighter than white is clipped.
+    inside = (picture > 0).all() and (picture < 255).all()
+    np.testing.assert_allclose(terms, 0, atol=2e-3 if inside else 0.1)
+
+
+@pytest.mark.parametrize("size", [48, 64, 1024])
+def test_surroundings_are_what_is_not_the_face(size: int) -> None:
+    weight = surroundings(size).numpy()
+    assert weight.shape == (size, size)
+    np.testing.assert_array_equal(weight, weight[:, ::-1])
+    assert (weight[0] == 1).all()
+    assert (weight[:, 0] == 1).all()
+    for y, x in ((0.48, 0.38), (0.48, 0.62), (0.6, 0.5), (0.72, 0.5)):  # eyes, nose, mouth
+        assert weight[int(y * size), int(x * size)] == 0
+    ellipse = np.pi * 0.30 * 0.36 * (1 + 0.25 + 0.25**2 / 3)  # its weight falls along the radius
+    assert 1 - weight.mean() == pytest.approx(ellipse, abs=0.01)
+
+
+def depthwise(width: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
+    torch.manual_seed(kernel)
+    return nn.Conv2d(width, width, kernel, stride, padding, groups=width, bias=False)
+
+
+def normed() -> BatchNorm:
+    torch.manual_seed(1)
+    norm = BatchNorm(4)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
+    return norm
+
+
+LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "PReLU": nn.PReLU(4, init=0.3),
+    "ReLU6": lambda x: F.relu6(4 * x + 3),
+    "batch norm": normed(),
+    "depthwise convolution that strides": depthwise(4, 3, 2, 1),
+    "depthwise convolution that strides, even": depthwise(4, 4, 2, 1),
+    "global depthwise convolution": depthwise(4, 16),
+    "global mean": lambda x: x.mean((2, 3), keepdim=True) * x,
+    "squeeze": lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)),
+    "bicubic shrinking": bicubic(16, 7),
+    "bicubic enlarging": bicubic(16, 21),
+    "the face cut out": aligned_face(16, 7),
+    "means of cells": lambda x: F.avg_pool2d(x, 4),
+    "unit length": Recogniser(nn.Flatten()),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_recognisers_has_the_gradient_of_autograd(name: str) -> None:
+    layer = LAYERS[name]
+    layers = [layer] if isinstance(layer, nn.Module) else []
+    for module in layers:
+        module.requires_grad_(False)
+    model = onnx_from_module(
+        GradientOf(lambda x: layer(x).sin()), [torch.randn(2, 4, 16, 16)], ["x"], ["gradient"]
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for batch in (1, 3):
+        x = torch.randn(batch, 4, 16, 16, generator=torch.Generator().manual_seed(batch))
+        leaf = x.double().requires_grad_(True)
+        for module in layers:
+            module.double()
+        layer(leaf).sin().square().sum().backward()
+        for module in layers:
+            module.float()
+        assert leaf.grad is not None
+        (found,) = session.run(None, {"x": x.numpy()})
+        scale = float(leaf.grad.abs().max())
+        np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=0, atol=2e-5 * scale)
+
+
+def test_a_published_resize_is_that_of_torch(rng: np.random.Generator) -> None:
+    net = recognition("iresnet")
+    image = torch.from_numpy(rng.uniform(-1, 1, (3, 3, SIZE, SIZE)).astype(np.float32))
+    resized = F.interpolate(image, (net.size, net.size), mode="bicubic", align_corners=False)
+    expected = F.normalize(net(resized)).numpy()
+    found = Recogniser(net, framing(net, SIZE))(image).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_tensorrt_parses_and_builds_the_step_without_a_gpu(bundle: Bundle) -> None:
+    assert_builds(bundle.graph_path("swap_step"))
+
+
+@BOTH
+def test_tensorrt_parses_and_builds_the_donors_embedding(
+    bundle: Bundle, assert_it_builds: Callable[..., None]
+) -> None:
+    assert_it_builds(bundle.graph_path("swap_identity"))
+
+
+def test_export_adds_the_swap_where_a_recogniser_is_given(
+    rosinality_pt: Path, tmp_path: Path
+) -> None:
+    torch.save(recognition("mobilefacenet").state_dict(), tmp_path / "net.pth")
+    extras = Extras(arcface=tmp_path / "net.pth")
+    export("stylegan2", rosinality_pt, tmp_path / "bundle", extras)
+    spec = Bundle.open(tmp_path / "bundle").spec
+    assert {"swap_identity", "swap_step", "project_step"} <= spec.graphs.keys()
+    assert spec.properties["recogniser"] == "mobilefacenet"
+
+
+def test_a_bundle_without_a_recogniser_is_as_it_was(rosinality_bundle: Bundle) -> None:
+    assert not {"swap_identity", "swap_step"} & rosinality_bundle.spec.graphs.keys()
+    assert "recogniser" not in rosinality_bundle.spec.properties
+
+
+def test_another_network_is_no_recogniser(rosinality_pt: Path, tmp_path: Path) -> None:
+    extras = Extras(arcface=rosinality_pt)
+    with pytest.raises(ArchMismatch, match=r"rosinality\.pt is no recognition network"):
+        export("stylegan2", rosinality_pt, tmp_path / "bundle", extras)
+    assert not (tmp_path / "bundle").exists()
+    with pytest.raises(InputError, match="no use for --arcface"):
+        export("arcface", rosinality_pt, tmp_path / "bundle", extras)
