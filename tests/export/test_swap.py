@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from mien_export.export import export
 from mien_export.families.arcface import Net, framing, network
 from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
 from mien_export.nets.batch_norm import BatchNorm
+from mien_export.nets.encoder import Encoder, EncoderConfig
 from mien_export.nets.recogniser import Recogniser
 from mien_export.nets.separable import aligned_face, bicubic
 from mien_export.steps.latent import ProjectionTarget
@@ -55,11 +57,21 @@ def recognition(kind: str) -> Net:
     return network(ArcfaceCheckpoint(tensors, tell(kind), ""))
 
 
-def written(kind: str, folder: Path) -> Bundle:
+def encoder() -> Encoder:
+    torch.manual_seed(2)
+    config = EncoderConfig(SIZE, CONFIG.num_ws, CONFIG.w_dim, (8, 12), (0, 0), 8, 16, 4)
+    return Encoder(config).eval().requires_grad_(False)
+
+
+UNUSED = ("mapping", "synthesis", "mix", "project_step")  # each takes seconds to export
+
+
+def written(kind: str, folder: Path, without: Sequence[str] = UNUSED) -> Bundle:
     generator, perceptual = tiny()
+    graphs = stylegan2_graphs(generator, perceptual, encoder(), recognition(kind))
     write_bundle(
         folder,
-        stylegan2_graphs(generator, perceptual, recogniser=recognition(kind)),
+        [graph for graph in graphs if graph.name not in without],
         name="tiny",
         family="stylegan2",
         source=Source(file="none", format="none", sha256="0" * 64, licence="Apache-2.0"),
@@ -157,7 +169,7 @@ def test_twenty_steps_are_those_of_autograd_and_adam(
     expected, terms = torch_run(MAIN, start, attributes, donors, torch.float64)
     moved = float(np.abs(expected - start).max())
     assert moved > 0.1
-    assert (terms[-1][:, -1] < terms[0][:, -1]).all()  # nearer to the donor
+    assert terms[-1][:, -1].mean() < 0.9 * terms[0][:, -1].mean()  # nearer to the donors
     rounded, _ = torch_run(MAIN, start, attributes, donors, torch.float32)
     np.testing.assert_allclose(rounded, expected, rtol=0, atol=1e-4 * moved)
     with engine:
@@ -208,21 +220,26 @@ def test_a_batch_is_searched_as_each_alone(bundle: Bundle) -> None:
 
 
 def test_the_terms_are_zero_for_the_face_itself(bundle: Bundle) -> None:
-    start, _, _ = faces(3, 2)
+    start, pictures, _ = faces(3, 2)
+    step = step_of(MAIN, torch.float32)
+    with torch.no_grad():
+        image = step.synthesis(torch.from_numpy(start))
+        wanted = step.perceptual.features(image)
+        own = {"target": image, "identity": step.recogniser(image)}
+    own |= {f"wanted_{i}": maps for i, maps in enumerate(wanted)}
     with mien_engines.open(bundle, "ort") as engine:
-        picture = engine.run("render", ws=start)["picture"]
-        terms = engine.run("swap_step", **feeds(engine, start, picture, picture))["terms"]
+        inputs = feeds(engine, start, pictures, pictures)
+        inputs |= {name: tensor.numpy() for name, tensor in own.items()}
+        terms = engine.run("swap_step", **inputs)["terms"]
     assert terms.shape == (2, len(TERMS))
-    # Not quite: the picture has 256 levels, and what is brighter than white is clipped.
-    inside = (picture > 0).all() and (picture < 255).all()
-    np.testing.assert_allclose(terms, 0, atol=2e-3 if inside else 0.1)
+    np.testing.assert_allclose(terms, 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [48, 64, 1024])
 def test_surroundings_are_what_is_not_the_face(size: int) -> None:
     weight = surroundings(size).numpy()
     assert weight.shape == (size, size)
-    np.testing.assert_array_equal(weight, weight[:, ::-1])
+    np.testing.assert_allclose(weight, weight[:, ::-1], rtol=0, atol=1e-5)
     assert (weight[0] == 1).all()
     assert (weight[:, 0] == 1).all()
     for y, x in ((0.48, 0.38), (0.48, 0.62), (0.6, 0.5), (0.72, 0.5)):  # eyes, nose, mouth
@@ -257,7 +274,7 @@ LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
     "bicubic enlarging": bicubic(16, 21),
     "the face cut out": aligned_face(16, 7),
     "means of cells": lambda x: F.avg_pool2d(x, 4),
-    "unit length": Recogniser(nn.Flatten()),
+    "unit length": lambda x: Recogniser(nn.Flatten())(x) * torch.linspace(-40, 40, 1024),
 }
 
 
@@ -294,10 +311,10 @@ def test_a_published_resize_is_that_of_torch(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-SHORT = mien.SwapSettings(steps=8)
+ENCODED = mien.SwapSettings(steps=8, codes="encoded")
 
 
-def swapped(bundle: Bundle, settings: mien.SwapSettings = SHORT, **options: Any) -> mien.Swap:
+def swapped(bundle: Bundle, settings: mien.SwapSettings = ENCODED, **options: Any) -> mien.Swap:
     _, attributes, donors = faces(6, 1)
     with Studio(bundle.folder, backend="ort") as studio:
         return studio.swap(
@@ -308,10 +325,10 @@ def swapped(bundle: Bundle, settings: mien.SwapSettings = SHORT, **options: Any)
 def test_a_swap_comes_nearer_to_the_donor_and_says_that_it_is_one(
     bundle: Bundle, tmp_path: Path
 ) -> None:
-    first = swapped(bundle, mien.SwapSettings(steps=1, rate=0.0))
-    found = swapped(bundle, mien.SwapSettings(steps=40))
-    assert found.cosine > first.cosine + 0.05
-    assert found.loss < first.loss
+    first = swapped(bundle, replace(ENCODED, steps=1, rate=0.0, layers=()))
+    found = swapped(bundle, replace(ENCODED, steps=30, identity=30.0, layers=()))
+    assert 1 - found.cosine < 0.5 * (1 - first.cosine)
+    assert found.steps == 30
     assert found.cosine == pytest.approx(1 - found.terms["identity"])
     assert found.distance == found.terms["perceptual"]
     assert np.asarray(found).shape == (CONFIG.num_ws, CONFIG.w_dim)
@@ -333,24 +350,37 @@ def test_a_swap_resumes_to_the_same_bits(bundle: Bundle, tmp_path: Path) -> None
     np.testing.assert_array_equal(resumed.ws, whole.ws)
     assert resumed.terms == whole.terms
     with pytest.raises(InputError, match="another settings"):
-        swapped(bundle, mien.SwapSettings(steps=8, identity=2.0), save=run, resume=True)
+        swapped(bundle, replace(ENCODED, identity=2.0), save=run, resume=True)
 
 
 def test_the_run_begins_where_the_settings_say(bundle: Bundle) -> None:
+    still = replace(ENCODED, steps=1, rate=0.0)
+    _, attributes, donors = faces(6, 1)
+    with Studio(bundle.folder, backend="ort") as studio:
+        content, style = studio.invert(attributes[0]), studio.invert(donors[0])
+    begun = swapped(bundle, replace(still, layers="4-7")).ws
+    np.testing.assert_allclose(begun, mien.mix(content, style, layers="4-7"), atol=1e-5)
+    np.testing.assert_array_equal(begun[4:8], swapped(bundle, replace(still, layers="all")).ws[4:8])
+    np.testing.assert_allclose(swapped(bundle, replace(still, layers=())).ws, content, atol=1e-5)
+    given = np.ones_like(begun)
+    np.testing.assert_array_equal(swapped(bundle, still, start=given).ws, given)
+    with pytest.raises(InputError, match=r"start has shape \(3, 4\)"):
+        swapped(bundle, start=np.zeros((3, 4)))
+    with pytest.raises(InputError, match="layer 99"):
+        swapped(bundle, replace(ENCODED, layers=99))
+
+
+@pytest.mark.slow
+def test_faces_are_projected_where_the_settings_say_so(tmp_path: Path) -> None:
+    bundle = written(MAIN, tmp_path / "tiny", without=("invert",))
     still = mien.SwapSettings(steps=1, rate=0.0, layers="4-7")
     _, attributes, donors = faces(6, 1)
     with Studio(bundle.folder, backend="ort") as studio:
         content, style = studio.project_all([attributes[0], donors[0]])
     begun = swapped(bundle, still).ws
     np.testing.assert_array_equal(begun, mien.mix(content, style, layers="4-7"))
-    given = np.ones_like(begun)
-    np.testing.assert_array_equal(swapped(bundle, still, start=given).ws, given)
-    with pytest.raises(InputError, match=r"start has shape \(3, 4\)"):
-        swapped(bundle, start=np.zeros((3, 4)))
     with pytest.raises(InputError, match="no encoder"):
-        swapped(bundle, mien.SwapSettings(codes="encoded"))
-    with pytest.raises(InputError, match="layer 99"):
-        swapped(bundle, mien.SwapSettings(layers=99))
+        swapped(bundle)
 
 
 def test_the_command_line_swaps(
@@ -361,6 +391,7 @@ def test_the_command_line_swaps(
     arguments = [
         "swap", *photos, "-o", str(tmp_path / "s.png"), "--aligned", "--bundle",
         str(bundle.folder), "--backend", "ort", "--steps", "8", "--code", str(tmp_path / "c.npy"),
+        "--encoded",
     ]  # fmt: skip
     assert main([*arguments, "--json"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -382,6 +413,7 @@ def test_tensorrt_parses_and_builds_the_donors_embedding(
     assert_it_builds(bundle.graph_path("swap_identity"))
 
 
+@pytest.mark.slow
 def test_export_adds_the_swap_where_a_recogniser_is_given(
     rosinality_pt: Path, tmp_path: Path
 ) -> None:
@@ -393,9 +425,10 @@ def test_export_adds_the_swap_where_a_recogniser_is_given(
     assert spec.properties["recogniser"] == "mobilefacenet"
 
 
-def test_a_bundle_without_a_recogniser_is_as_it_was(rosinality_bundle: Bundle) -> None:
-    assert not {"swap_identity", "swap_step"} & rosinality_bundle.spec.graphs.keys()
-    assert "recogniser" not in rosinality_bundle.spec.properties
+def test_without_a_recogniser_there_are_no_graphs_of_it() -> None:
+    without = {graph.name for graph in stylegan2_graphs(*tiny())}
+    with_it = {graph.name for graph in stylegan2_graphs(*tiny(), recogniser=recognition(MAIN))}
+    assert with_it - without == {"swap_identity", "swap_step"}
 
 
 def test_another_network_is_no_recogniser(rosinality_pt: Path, tmp_path: Path) -> None:
