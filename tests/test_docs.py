@@ -39,7 +39,10 @@ RUNS = [
 def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) -> None:
     if not ((BUILT_IN / "demo") / "bundle.json").is_file():
         pytest.skip("the demo bundle is not built: python export/zoo/ship.py")
-    if "studio.swap" in example.read_text() and not (BUILT_IN / "demo" / "swap_step.onnx").is_file():
+    if (
+        "studio.swap" in example.read_text()
+        and not (BUILT_IN / "demo" / "swap_step.onnx").is_file()
+    ):
         pytest.skip("the demo bundle has no recognition network")
     if "portraits" in example.read_text() and not list(SAMPLES.glob("*.jpg")):
         pytest.skip("the sample portraits are not there")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.edits.latents import layer_range
 from mien.edits.swap import GRAPH, PUBLISHED, TERMS
@@ -51,7 +51,10 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any], text: str) ->
 
 @pytest.fixture
 def without() -> mien.Studio:
-    if not (DEMO / "bundle.json").is_file() or GRAPH in Bundle.open(DEMO).spec.graphs:
+    if (
+        not (BUILT_IN / "demo" / "bundle.json").is_file()
+        or GRAPH in Bundle.open(BUILT_IN / "demo").spec.graphs
+    ):
         pytest.skip("there is no demo bundle without a recogniser")
     return mien.Studio("demo", backend="ort")
 

@@ -13,6 +13,7 @@ from mien.cli.options import (
     Bundle,
     Detector,
     Json,
+    Mark,
     Which,
     answer,
     engines_used,
@@ -48,13 +49,14 @@ def command(
         Path | None, typer.Option("--save", help="Keep the run here (.npz) while it goes on.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from --save.")] = False,
+    mark: Mark = True,
     bundle: Bundle = "demo",
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
     """Give one face the identity of another; pose, colours and background stay.
 
-    Example: mien swap anna.jpg mark.jpg -o swapped.png --bundle ffhq --detector yunet.onnx
+    Example: mien swap anna.jpg mark.jpg -o swapped.png --bundle ffhq
 
     The picture says in its metadata that it was swapped. The bundle needs a recognition network:
     mien export stylegan2 CHECKPOINT -o BUNDLE --arcface ARCFACE.pth
@@ -97,7 +99,7 @@ def command(
                 resume=resume,
             )
         engines = engines_used(studio.report())
-    found.save(output)
+    found.save(output, mark=mark)
     if code is not None:
         found.save_code(code)
     answer(

@@ -22,6 +22,7 @@ from mien.edits.loop import Outcome, RunState, Step, descend
 from mien.edits.project import ProjectionSettings, project
 from mien.errors import ArchMismatch, InputError
 from mien.images import Picture
+from mien.provenance import digest
 from mien_engines import Engine
 
 GRAPH = "swap_step"
@@ -128,9 +129,9 @@ class Swap:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.ws, dtype=dtype, copy=copy)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the picture as PNG, JPEG or WebP."""
-        return self.picture.save(path)
+    def save(self, path: str | Path, *, mark: bool = True) -> Path:
+        """Write the picture as PNG, JPEG or WebP. Without mark the file does not say what it is."""
+        return self.picture.save(path, mark=mark)
 
     def save_code(self, path: str | Path) -> Path:
         """Write the code as FILE.npy."""
@@ -180,8 +181,9 @@ def swap(
         stop=stop,
         save=save,
     )
-    picture = engine.run("render", ws=outcome.best)["picture"][0]
-    return _swap(outcome, Picture(picture, edits=("swap",)), label["backend"])
+    pixels = engine.run("render", ws=outcome.best)["picture"][0]
+    picture = Picture(pixels, ("swap",), (digest(identity), digest(attributes)))
+    return _swap(outcome, picture, label["backend"])
 
 
 def _check_bundle(engine: Engine) -> None:
