@@ -17,6 +17,7 @@ NEEDED = ("torch", "onnx", "onnxscript")
 HELP_WIDTH = 76  # characters: a help page has 80, and an indent
 EXAMPLES = """\
   mien export stylegan2 ffhq.pkl -o ffhq --vgg vgg16.pth --lpips vgg.pth
+  mien export stylegan2 ffhq.pkl -o ffhq-swap --arcface iresnet50.pth
   mien export arcface iresnet50.pth -o arcface
   mien export generic candy.onnx -o candy --range 255"""
 
@@ -36,6 +37,9 @@ def command(
     ] = None,
     landmarks: Annotated[
         Path | None, typer.Option(help="faces: a landmark network beside the detector.")
+    ] = None,
+    arcface: Annotated[
+        Path | None, typer.Option(help="stylegan2: a recognition network, for mien swap.")
     ] = None,
     value_range: Annotated[
         str | None,
@@ -60,7 +64,12 @@ def command(
     from mien_export.progress import announce
 
     extras = Extras(
-        vgg=vgg, lpips=lpips, encoder=encoder, landmarks=landmarks, value_range=value_range
+        vgg=vgg,
+        lpips=lpips,
+        encoder=encoder,
+        arcface=arcface,
+        landmarks=landmarks,
+        value_range=value_range,
     )
     with announce(quiet=as_json) as progress:
         notes = export(

@@ -23,6 +23,7 @@ class Extras:
     vgg, lpips: torchvision's vgg16 and the LPIPS heads of version 0.1 for VGG.
     encoder: an encoder into a generator's W+, safetensors.
     landmarks: a network that finds points in a face, beside a detector.
+    arcface: a recognition network, any that the family arcface reads.
     value_range: which numbers a network means by black and white: 255 (0 to 255), 1 (0 to 1),
         sym (-1 to 1).
     """
@@ -31,6 +32,7 @@ class Extras:
     lpips: Path | None = None
     encoder: Path | None = None
     landmarks: Path | None = None
+    arcface: Path | None = None
     value_range: str | None = field(default=None, metadata={"option": "range"})
 
     def only(self, *names: str, family: str) -> None:

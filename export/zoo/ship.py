@@ -27,6 +27,7 @@ from mien_export.progress import announce
 
 ROOT = Path(__file__).parents[2]
 ZOO = Path(__file__).parent
+EMBEDDER = ZOO / "embedder" / "embedder.safetensors"  # for the face swap
 SHIPPED = ROOT / "sdk" / "mien" / "zoo"
 
 
@@ -39,8 +40,9 @@ class Shipped:
     extras: Extras = NO_EXTRAS
 
 
+DEMO_EXTRAS = Extras(encoder=OWN_FEATURES, arcface=EMBEDDER if EMBEDDER.is_file() else None)
 BUNDLES = {
-    "demo": Shipped("stylegan2", "faces128/generator.pt", Extras(encoder=OWN_FEATURES)),
+    "demo": Shipped("stylegan2", "faces128/generator.pt", DEMO_EXTRAS),
     "vgg": Shipped("vgg", "vgg/vgg.safetensors"),
     "adain": Shipped("adain", "adain/adain.safetensors"),
     "embedder": Shipped("arcface", "embedder/embedder.safetensors"),

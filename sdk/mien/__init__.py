@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mien.edits.presets import FAITHFUL, FAST, NVLABS
     from mien.edits.project import Projection
     from mien.edits.settings import NoiseSettings, ProjectionSettings
+    from mien.edits.swap import Swap, SwapSettings
     from mien.errors import MienError
     from mien.images import Picture
     from mien.studio import Studio
@@ -43,6 +44,8 @@ _HOMES = {
     "Projection": "mien.edits.project",
     "ProjectionSettings": "mien.edits.settings",
     "Studio": "mien.studio",
+    "Swap": "mien.edits.swap",
+    "SwapSettings": "mien.edits.swap",
     "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
     "load_direction": "mien.edits.directions",
@@ -63,6 +66,8 @@ __all__ = [
     "Projection",
     "ProjectionSettings",
     "Studio",
+    "Swap",
+    "SwapSettings",
     "__version__",
     "express",
     "layer_range",

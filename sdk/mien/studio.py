@@ -22,6 +22,7 @@ from mien.edits.presets import settings_of
 from mien.edits.project import Projection, crops, project
 from mien.edits.settings import Settings
 from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
+from mien.edits.swap import Swap, SwapSettings, swap
 from mien.edits.table import style_table
 from mien.errors import ArchMismatch, InputError
 from mien.faces.align import AlignedFace, align
@@ -435,6 +436,45 @@ class Studio:
             mixed = blended(styles, weights)
             drawn = stylize(engine, pixels, mixed, strength=strength, keep_colour=keep_colour)
         return Picture(drawn, ("stylize",), tuple(map(digest, [pixels, *pictures])))
+
+    def swap(
+        self,
+        *,
+        identity: AlignedFace | Image,
+        attributes: AlignedFace | Image,
+        settings: SwapSettings | None = None,
+        start: ArrayLike | None = None,
+        every: int = 10,
+        callback: Callable[[Step], object] | None = None,
+        stop: threading.Event | None = None,
+        save: str | Path | None = None,
+        resume: bool = False,
+    ) -> Swap:
+        """Give one face the identity of another; its pose, colours and background stay.
+
+        Args:
+            identity: the donor, from `align`, or a picture at the generator's resolution.
+            attributes: the face that is changed, likewise.
+            start: a code to begin with, float32 [L, D], instead of what the settings say.
+            The others are those of `project`; records begin when the first code is found.
+
+        Raises:
+            ArchMismatch: the bundle has no recogniser; its hint says how to make one that has.
+            InputError, NotFinite: as `project`.
+        """
+        faces = crops([_pixels(identity), _pixels(attributes)], self.resolution)
+        return swap(
+            self.engine,
+            faces[0],
+            faces[1],
+            settings or SwapSettings(),
+            start=start,
+            every=every,
+            callback=callback,
+            stop=stop,
+            save=None if save is None else Path(save),
+            resume=resume,
+        )
 
     def report(self) -> list[Choice]:
         """Who ran the graphs used so far, at which precision, how fast, and why not the others."""

@@ -15,8 +15,10 @@ from mien_export.checkpoints import (
     read_state_dict,
     read_stylegan2,
 )
+from mien_export.checkpoints.arcface import read_arcface
 from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras
+from mien_export.families import arcface
 from mien_export.families.stylegan2_graphs import stylegan2_graphs
 from mien_export.nets.encoder import Encoder, encoder_from_tensors
 from mien_export.nets.lpips import heads_from_tensors, vgg16_from_tensors
@@ -33,17 +35,19 @@ OWN_FEATURES = Path(__file__).parents[1] / "weights" / "faces128-encoder.safeten
 def content(checkpoint: Path, extras: Extras) -> Content:
     """Return a generator's graphs, its projection step, and its encoder's where one is given.
 
-    Without VGG and LPIPS the perceptual term compares feature maps of mien's own face encoder.
+    With a recognition network come the graphs of the face swap. Without VGG and LPIPS the
+    perceptual term compares feature maps of mien's own face encoder.
     Raises ModelError, InputError.
     """
-    extras.only("vgg", "lpips", "encoder", family="stylegan2")
+    extras.only("vgg", "lpips", "encoder", "arcface", family="stylegan2")
     read = read_stylegan2(checkpoint)
     generator = generator_from_checkpoint(read)
     encoder = None if extras.encoder is None else _encoder(extras.encoder)
+    net = None if extras.arcface is None else _recogniser(extras.arcface)
     config = generator.config
     term, reduced, description = _perceptual(extras, encoder, config.resolution)
     return Content(
-        graphs=stylegan2_graphs(generator, term, encoder, reduced=reduced),
+        graphs=stylegan2_graphs(generator, term, encoder, net, reduced=reduced),
         format=read.format,
         sha256=read.sha256,
         properties={
@@ -53,6 +57,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
             "z_dim": config.z_dim,
             "label_dim": config.label_dim,
             "perceptual": description,
+            **({} if net is None else {"recogniser": arcface.name(net)}),
         },
         constants={
             "w_avg": generator.mapping.w_avg.numpy(),
@@ -97,3 +102,8 @@ def _perceptual(
 def _encoder(path: Path) -> Encoder:
     with naming(path):
         return encoder_from_tensors(read_safetensors(path))
+
+
+def _recogniser(path: Path) -> arcface.Net:
+    with naming(path):
+        return arcface.network(read_arcface(path))

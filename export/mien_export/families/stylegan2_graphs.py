@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.families.arcface import Net
 from mien_export.families.pictures import Render
 from mien_export.families.stylegan2_noise import noise_graphs
+from mien_export.families.swap_graphs import swap_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
@@ -47,10 +49,12 @@ def stylegan2_graphs(
     generator: Generator,
     perceptual: Perceptual,
     encoder: nn.Module | None = None,
+    recogniser: Net | None = None,
     *,
     reduced: Perceptual | None = None,
 ) -> list[Graph]:
-    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it.
+    """Return the graphs of a StyleGAN2 bundle; `invert` where an encoder comes with it, and the
+    swap's where a recognition network does.
 
     reduced: the perceptual term on pictures averaged down to 256 px, for the search with noise
         maps; None is `perceptual` itself.
@@ -67,6 +71,9 @@ def stylegan2_graphs(
         *_projection(generator, perceptual, variance, example, picture),
         *noise_graphs(generator, reduced or perceptual, variance, example, picture),
     ]
+    if recogniser is not None:
+        prepared = next(g for g in graphs if g.name == "project_target").outputs
+        graphs += swap_graphs(generator, perceptual, recogniser, tuple(prepared), variance)
     if encoder is not None:
         graphs.append(
             Graph(

@@ -30,6 +30,7 @@ VERBS = {
     "make-expression": "Make an expression of photographs.",
     "move": "Move a face along an edit direction.",
     "stylize": "Draw a picture in the style of others.",
+    "swap": "Give one face the identity of another.",
     "render": "Draw a code, or a face that does not exist.",
     "provenance": "Say what a picture's file states of its making.",
 }
