@@ -28,7 +28,7 @@ def bundle_path(name: str | Path) -> Path:
     if not path.exists():
         raise InputError(
             f"there is no bundle at {name}",
-            hint="Make one: mien export stylegan2 CHECKPOINT -o BUNDLE, or use one that comes "
+            hint="Make one: mien export FAMILY CHECKPOINT -o BUNDLE, or use one that comes "
             f"with mien: {', '.join(built_in())}",
         )
     return path

@@ -1,9 +1,10 @@
 """Who made a picture, written into its file and read back: XMP, in words that others read too.
 
-A picture of mien says what made it (xmp:CreatorTool), that a trained network drew it or a part of
-it (IPTC digitalSourceType), which edits were done (xmpMM:History), and the SHA-256 of what they
-were done to (xmpMM:Ingredients). The packet lies uncompressed in the file, where any reader of XMP
-finds it: an iTXt chunk in PNG, APP1 in JPEG, a chunk in WebP, an application block in GIF.
+A picture of mien says what made it (xmp:CreatorTool), whether a trained network drew it, a part of
+it or nothing (IPTC digitalSourceType), which edits were done (xmpMM:History), and the SHA-256 of
+what they were done to (xmpMM:Ingredients). The packet lies uncompressed in the file, where any
+reader of XMP finds it: an iTXt chunk in PNG, APP1 in JPEG, a chunk in WebP, an application block in
+GIF.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ import mien
 from mien.decode import shown
 from mien.errors import CorruptFile, DecodeError, LimitExceeded
 
-SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+SYNTHETIC = SOURCE_TYPE + "compositeWithTrainedAlgorithmicMedia"
+# Edits that draw the whole picture, and edits that no network draws anything in.
+DRAWN = frozenset({"render", "sample"})
+CUT = frozenset({"align"})
 MAX_BYTES = 1 << 30  # of a file that is searched for a packet
 MAX_PACKET = 1 << 20
 
@@ -61,7 +66,14 @@ class Provenance:
 def of_mien(edits: Sequence[str], sources: Sequence[str] = ()) -> Provenance:
     """Return what mien says of a picture that it made with these edits."""
     done = tuple(edits) or ("render",)
-    return Provenance(f"mien {mien.__version__}", SYNTHETIC, done, tuple(sources))
+    return Provenance(f"mien {mien.__version__}", source_type(done), done, tuple(sources))
+
+
+def source_type(edits: Sequence[str]) -> str:
+    """Return the IPTC's address of the kind of source that these edits make of a picture."""
+    if DRAWN.issuperset(edits):
+        return SOURCE_TYPE + "trainedAlgorithmicMedia"
+    return SOURCE_TYPE + "humanEdits" if CUT.issuperset(edits) else SYNTHETIC
 
 
 def digest(source: str | Path | ArrayLike) -> str:

@@ -136,7 +136,8 @@ def rendering(
 
 @pytest.fixture(scope="module")
 def projection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Generator]:
-    return exported(tmp_path_factory.mktemp("bundles"), ("resnet", 3), PROJECTION)
+    names = ("mapping", "render", *PROJECTION)
+    return exported(tmp_path_factory.mktemp("bundles"), ("resnet", 3), names)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

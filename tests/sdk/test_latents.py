@@ -111,3 +111,9 @@ def test_a_damaged_code_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_codes_with_nan_are_refused() -> None:
     with pytest.raises(InputError, match="NaN"):
         mix(np.full((12, 4), np.nan), np.zeros((12, 4)))
+
+
+@pytest.mark.parametrize("layers", ["11-8", "8-4px", "0,7-3"])
+def test_a_range_that_runs_backwards_is_not_an_empty_one(layers: str) -> None:
+    with pytest.raises(InputError, match="run backwards"):
+        layer_range(layers, 12)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import mien
-from mien.bundles import DEMO
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.edits.loop import Step
 from mien.edits.presets import PRESETS, settings_of
@@ -21,13 +21,15 @@ from mien.edits.settings import Settings
 from mien.errors import ArchMismatch, InputError
 from mien.studio import Studio
 
-needs_demo = pytest.mark.skipif(not DEMO.exists(), reason="the demo bundle is not built")
+needs_demo = pytest.mark.skipif(
+    not (BUILT_IN / "demo").exists(), reason="the demo bundle is not built"
+)
 SHORT = replace(mien.NVLABS, steps=12, seed=5)
 
 
 @pytest.fixture(scope="module")
 def studio() -> Iterator[Studio]:
-    if not DEMO.exists():
+    if not (BUILT_IN / "demo").exists():
         pytest.skip("the demo bundle is not built")
     with Studio("demo", backend="ov") as opened:
         yield opened

@@ -220,3 +220,20 @@ def test_the_chunk_of_a_png_is_whole(tmp_path: Path, pixels: NDArray[np.uint8]) 
         at += 12 + size
     assert b"iTXt" in names
     assert names.index(b"iTXt") < names.index(b"IDAT")
+
+
+@pytest.mark.parametrize(
+    ("edits", "kind"),
+    [
+        ((), "trainedAlgorithmicMedia"),
+        (("render",), "trainedAlgorithmicMedia"),
+        (("sample",), "trainedAlgorithmicMedia"),
+        (("align",), "humanEdits"),
+        (("align", "project"), "compositeWithTrainedAlgorithmicMedia"),
+        (("mix",), "compositeWithTrainedAlgorithmicMedia"),
+        (("express happy 1",), "compositeWithTrainedAlgorithmicMedia"),
+        (("paste",), "compositeWithTrainedAlgorithmicMedia"),
+    ],
+)
+def test_a_crop_is_not_called_synthetic(edits: tuple[str, ...], kind: str) -> None:
+    assert provenance.of_mien(edits).digital_source_type.endswith(f"/{kind}")

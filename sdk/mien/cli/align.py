@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import Bundle, Detector, Json, answer, which_face
+from mien.cli.options import Bundle, Detector, Json, Mark, answer, which_face
 
 if TYPE_CHECKING:
     from mien.faces.align import AlignedFace
@@ -32,15 +32,17 @@ def command(
         int | None, typer.Option(help="Of the crop in px; unasked, the generator's.")
     ] = None,
     bundle: Bundle = "demo",
+    mark: Mark = True,
     as_json: Json = False,
 ) -> None:
     """Cut faces out of a photograph, upright and framed as FFHQ does.
 
     \b
-    Examples:
-    mien align anna.jpg -o anna.png
-    mien align anna.jpg -o anna.png --landmarks anna.txt --size 1024
-    mien align group.jpg -o guest.png --face all
+    Example: mien align anna.jpg -o anna.png
+
+    Example: mien align anna.jpg -o anna.png --landmarks anna.txt --size 1024
+
+    Example: mien align group.jpg -o guest.png --face all
 
     Beside each crop lies NAME.face.json, which says where it was cut: mien paste needs it. With
     --face all, crops are numbered from the left: guest-0.png, guest-1.png and so on.
@@ -66,17 +68,22 @@ def command(
             which = which_face(face)
             found = [studio.align(pixels, landmarks=points, which=which, size=size)]
             outputs = [output]
-    faces = [_written(one, photo, pixels, path) for one, path in zip(found, outputs, strict=True)]
+    faces = [
+        _written(one, photo, pixels, path, mark=mark)
+        for one, path in zip(found, outputs, strict=True)
+    ]
     sentences = [f"{f['output']}: {f['size']} px" + _warnings(f["flags"]) for f in faces]
     answer({"faces": faces}, "\n".join(sentences), as_json=as_json)
 
 
-def _written(face: AlignedFace, photo: Path, pixels: Any, output: Path) -> dict[str, Any]:
+def _written(
+    face: AlignedFace, photo: Path, pixels: Any, output: Path, *, mark: bool
+) -> dict[str, Any]:
     """Write a crop and its record; return what there is to tell of them."""
     from mien.faces.record import record_path, save_face
     from mien.images import save
 
-    save(face.image, output, edits=["align"])
+    save(face.image, output, edits=["align"], mark=mark)
     record = save_face(face, pixels, record_path(output), name=photo.name)
     return {
         "output": output,

@@ -29,9 +29,9 @@ def command(
 ) -> None:
     """Align, project and mix two portraits; write contact.png and report.html.
 
-    Examples:
-    mien demo
-    mien demo anna.jpg mark.jpg -o anna-and-mark
+    Example: mien demo
+
+    Example: mien demo anna.jpg mark.jpg -o anna-and-mark
     """
     from mien.cli.progress import step_bar
     from mien.demo.run import Portrait, own_portraits, run_demo

@@ -36,9 +36,9 @@ def command(
 ) -> None:
     """Give a face an expression.
 
-    Examples:
-    mien express anna.npy happy -o happy.png
-    mien express anna.npy happy -o happy.gif --animate 0:1.5
+    Example: mien express anna.npy happy -o happy.png
+
+    Example: mien express anna.npy happy -o happy.gif --animate 0:1.5
     """
     from mien.animation import check_suffix
     from mien.edits.express import express, strengths_between

@@ -85,11 +85,21 @@ def _call(verb: str, arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name=f"mien {verb}", standalone_mode=False)
     except typer.TyperException as error:
-        text = str(getattr(error, "message", "") or error)
-        return _fail(f"{text} See: mien {verb} --help", WRONG_ARGUMENT)
+        return _fail(f"{_said(error)}. See: mien {verb} --help", WRONG_ARGUMENT)
     except typer.Abort:
         return _fail("interrupted", INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with the arguments, naming the option as it is typed."""
+    text = str(getattr(error, "message", "") or error).rstrip(".")
+    parameter = getattr(error, "param", None)
+    if parameter is None:
+        return text
+    typed = max(parameter.opts, key=len)
+    name = typed if typed.startswith("-") else parameter.name.upper()
+    return f"{name}: {text}" if getattr(error, "message", "") else f"{name} is missing"
 
 
 def _function(verb: str) -> Callable[..., object]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import Json, answer
+from mien.cli.options import Json, Mark, answer
 
 
 def command(
@@ -32,14 +32,15 @@ def command(
         bool,
         typer.Option("--retouched", help="PHOTO is another version of the one that was aligned."),
     ] = False,
+    mark: Mark = True,
     as_json: Json = False,
 ) -> None:
     """Put edited faces back into the photograph that they were cut from, at its resolution.
 
     \b
-    Examples:
-    mien paste anna.jpg anna.face.json edited.png -o pasted.png
-    mien paste group.jpg guest-0.png edited-0.png guest-1.png edited-1.png -o pasted.png
+    Example: mien paste anna.jpg anna.face.json edited.png -o pasted.png
+
+    Example: mien paste group.jpg guest-0.png edited-0.png guest-1.png edited-1.png -o pasted.png
     """
     from mien.errors import InputError
     from mien.faces.paste import paste
@@ -56,7 +57,7 @@ def command(
     faces = [load_face(record, pixels, retouched=retouched) for record in records]
     for face, edited in zip(faces, pairs[1::2], strict=True):
         pixels = paste(pixels, face, load(edited), feather=feather, match_colour=match_colour)
-    save(pixels, output, edits=["paste"])
+    save(pixels, output, edits=["paste"], mark=mark)
     answer(
         {
             "output": output,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.options import Backend, Bundle, Json, answer
+from mien.cli.options import Backend, Bundle, Json, Mark, answer
 
 
 def command(
@@ -22,6 +22,7 @@ def command(
     ] = None,
     bundle: Bundle = "demo",
     backend: Backend = None,
+    mark: Mark = True,
     as_json: Json = False,
 ) -> None:
     """Draw the face of a code, or of a seed.
@@ -36,7 +37,7 @@ def command(
         picture = studio.render(
             studio.sample(seed, psi=psi, label=label) if given is None else given
         )
-    picture.save(output)
+    picture.save(output, mark=mark)
     answer(
         {"output": output, "size": picture.array.shape[0]},
         f"{output}: {picture.array.shape[0]} px",

@@ -28,8 +28,9 @@ def command(
     ] = False,
     mark: Mark = True,
     bundle: Annotated[
-        str, typer.Option("--bundle", help="A bundle of family adain: its folder or zip, or adain.")
-    ] = "adain",
+        str | None,
+        typer.Option("--bundle", help="A bundle of family adain: its folder or zip."),
+    ] = None,
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +43,7 @@ def command(
     from mien.studio import Studio
 
     shares = numbers(weights, "--weights") if weights else None
-    with Studio(bundle, backend=backend) as studio:
+    with Studio(*([bundle] if bundle else []), backend=backend) as studio:
         picture = studio.stylize(
             content, styles, strength=strength, weights=shares, keep_colour=keep_colour
         )

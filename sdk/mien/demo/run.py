@@ -167,6 +167,6 @@ def _write(
         kinds = ("aligned", "projected", *(f"mixed-{layers}" for layers in MIXED))
         for kind, cell in zip(kinds, cells[i][1:], strict=True):
             path = folder / f"{label}-{kind}.png"
-            save(cell.picture, path, edits=[kind])
+            save(cell.picture, path, edits=["align"] if kind == "aligned" else [kind])
             written.append(path)
     return tuple(written)

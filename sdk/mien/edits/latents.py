@@ -66,8 +66,9 @@ def _parse(text: str, count: int) -> list[int]:
 
 def _parse_part(part: str, text: str, count: int) -> list[int]:
     if match := INDICES.fullmatch(part):
-        first = int(match[1])
-        return list(range(first, int(match[2] or first) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        _check_order(first, last, part)
+        return list(range(first, last + 1))
     if match := PIXELS.fullmatch(part):
         low = int(match[1] or match[3])
         high = layer_px(count - 1, count) if match[4] else int(match[2] or low)
@@ -76,6 +77,13 @@ def _parse_part(part: str, text: str, count: int) -> list[int]:
         f"layers {text!r} is not understood",
         hint=f"Type {', '.join(LAYER_NAMES)}, numbers such as 9-17 or 0,4-7, or 64px+ or 4-8px",
     )
+
+
+def _check_order(first: int, last: int, part: str) -> None:
+    if first > last:
+        raise InputError(
+            f"layers {part} run backwards and name none", hint="Name the lower end first"
+        )
 
 
 def layer_px(layer: int, count: int) -> int:
@@ -94,6 +102,7 @@ def _at_pixels(low: int, high: int, count: int) -> list[int]:
                 f"layers of {px} px do not exist: the code has {count} layers",
                 hint=f"Those of this generator: {', '.join(map(str, sorted(set(resolutions))))} px",
             )
+    _check_order(low, high, f"{low}-{high}px")
     return [i for i, px in enumerate(resolutions) if low <= px <= high]
 
 
@@ -189,9 +198,12 @@ def read_npy(path: Path, what: str, remedy: str) -> NDArray[np.floating]:
     try:
         with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise CorruptFile(
+            f"{path} cannot be read: {error.strerror or error}", hint="Check the path"
+        ) from error
     except Exception as error:  # a damaged header makes NumPy's parser raise what it likes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CorruptFile(f"{path} is not a {what}: {reason}", hint=remedy) from error
+        raise CorruptFile(f"{path} is not a {what}, a file of NumPy", hint=remedy) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         raise CorruptFile(f"{path} holds no array of floats", hint=remedy)
     return array
