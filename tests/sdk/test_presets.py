@@ -214,6 +214,7 @@ def test_the_command_line_has_presets_starts_limits_and_a_film(
     assert set(record["terms"]) == {"perceptual", "noise"}
     assert drawn.exists()
     assert main([*common, "-o", again, "--preset", "nvlabs", "--decay", "0.9"]) == 1
+    assert main([*common, "-o", again, "--preset", "fast", "--faithful"]) == 1
     assert "these settings have no decay" in capsys.readouterr().err
     assert main([*common, "-o", again, "--start", "missing.npy"]) == 1
     assert "missing.npy" in capsys.readouterr().err

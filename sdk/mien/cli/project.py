@@ -13,6 +13,7 @@ from mien.cli.options import (
     Detector,
     Json,
     LandmarksFile,
+    Mark,
     Which,
     answer,
     engines_used,
@@ -35,6 +36,9 @@ def command(
     preset: Annotated[
         str | None, typer.Option("--preset", help="faithful, nvlabs or fast; the next change it.")
     ] = None,
+    faithful: Annotated[
+        bool, typer.Option("--faithful", help="The published baseline: --preset faithful.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Adam steps.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     decay: Annotated[float | None, typer.Option(help="Its factor at each later step.")] = None,
@@ -52,6 +56,7 @@ def command(
     trace: Annotated[
         Path | None, typer.Option("--trace", help="A film of the search: .gif, .webp or .mp4.")
     ] = None,
+    mark: Mark = True,
     bundle: Bundle = "demo",
     backend: Backend = None,
     as_json: Json = False,
@@ -75,11 +80,13 @@ def command(
         raise InputError(f"{output.name} is not named as a code", hint="Name it FILE.npy")
     if resume and save is None:
         raise InputError("--resume needs the file to go on from", hint="Add --save RUN.npz")
+    if faithful and preset not in (None, "faithful"):
+        raise InputError(f"--faithful and --preset {preset} were both given", hint="Name one")
     code = start if start is not None and start.endswith(".npy") else None
     asked: dict[str, Any] = {"steps": steps, "rate": rate, "decay": decay, "seed": seed}
     asked["start"] = None if code else start
     changes = {name: value for name, value in asked.items() if value is not None}
-    settings = settings_of(preset, **changes)
+    settings = settings_of("faithful" if faithful else preset, **changes)
     begin = None if code is None else load_code(code)
     with Studio(bundle, backend=backend, detector=detector) as studio:
         crop = (
@@ -102,7 +109,7 @@ def command(
             )
         found.save(output)
         if picture is not None:
-            (found.picture or studio.render(found)).save(picture)
+            (found.picture or studio.render(found)).save(picture, mark=mark)
         engines = engines_used(studio.report())
     answer(
         {
