@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from rounds import machine
 from torch import Tensor
 
-from mien.bundles import DEMO
 from mien.edits.presets import PRESETS, settings_of
 from mien.edits.project import Projection
 from mien.studio import Studio
@@ -142,7 +141,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, default=DEMO)
+    parser.add_argument("--bundle", default="demo")
     parser.add_argument("--backend", default="ov")
     parser.add_argument("--presets", nargs="+", default=[*PRESETS, DEFAULTS])
     parser.add_argument("--faces", type=int, default=30)
