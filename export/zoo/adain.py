@@ -15,11 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien_export.checkpoints import read_weights
@@ -30,7 +28,7 @@ from mien_export.nets.vgg import vgg_from_checkpoint
 from zoo.averages import Averages
 from zoo.crops import Crops
 from zoo.losses import Vgg19Small, feature_distance
-from zoo.training import Training, arguments, train
+from zoo.training import OneNetwork, arguments, train, write_half
 
 DEPTH = 3  # the map is relu3_1
 WIDTHS = ((64, 64, 32), (32, 32, 16), (16, 16, 3))
@@ -62,7 +60,7 @@ class Decoder(nn.Module):
         return x
 
 
-class AdainTraining(Training):
+class AdainTraining(OneNetwork):
     """The decoder, the encoder it draws for, and the teacher's stages."""
 
     def __init__(self, data: Path, encoder: Path) -> None:
@@ -74,11 +72,10 @@ class AdainTraining(Training):
         }
         self.encoder = vgg_from_checkpoint(vgg_from_tensors(self.kept, encoder.name))
 
-    def begin(self) -> None:
-        self.net = Decoder()
-        self._prepare(seed=0)
+    def network(self) -> nn.Module:
+        return Decoder()
 
-    def _prepare(self, seed: int) -> None:
+    def prepare(self, seed: int) -> None:
         contents = Crops(self.data, SIDE, BATCH, seed=998, faces=0.6)
         styles = Crops(self.data, SIDE, BATCH, seed=999, faces=0, styles=True)
         self.held = [(next(contents), next(styles)) for _ in range(HELD)]
@@ -126,20 +123,6 @@ class AdainTraining(Training):
         rows = [self._losses(a, b, self.averages.net) for a, b in self.held]
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "averages": self.averages.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net = Decoder()
-        self.net.load_state_dict(state["net"])
-        self._prepare(seed=int(torch.randint(1 << 30, ())))
-        self.averages.net.load_state_dict(state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
 
 def _stage(name: str) -> int:
     """The stage of a tensor of a distilled encoder: conv0.weight, conv21.bias, ..."""
@@ -159,10 +142,7 @@ def main() -> None:
     train(training, options.out, options.minutes)
     tensors = {f"encoder.{name}": torch.from_numpy(x) for name, x in training.kept.items()}
     tensors |= {f"decoder.{n}": x for n, x in training.averages.net.state_dict().items()}
-    save_file(
-        {name: x.half().contiguous() for name, x in tensors.items()},
-        options.out / "adain.safetensors",
-    )
+    write_half(tensors, options.out / "adain.safetensors")
 
 
 if __name__ == "__main__":

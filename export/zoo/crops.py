@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.faces import as_images, load_faces
-from zoo.split import split
+from zoo.faces import as_images, learnt_and_held, load_faces
 from zoo.styles import draw_any
 
 F32 = NDArray[np.float32]
@@ -39,7 +38,7 @@ class Crops:
         styles: bool = False,
     ) -> None:
         everyone = load_faces(data, 128)
-        self.faces = everyone[split(len(everyone))[0]]
+        self.faces = everyone[learnt_and_held(data)[0]]
         self.pictures = [
             cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).astype(np.uint8)
             for folder in (FOLDERS[:1] if styles else FOLDERS)

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien_export.nets.face_detector import (
@@ -31,7 +29,7 @@ from zoo.averages import Averages
 from zoo.composite import Canvas, Compositor
 from zoo.detections import Detections, found_in, matched
 from zoo.labels import MIRRORED_5, labelled_faces, paintings
-from zoo.training import Training, arguments, train
+from zoo.training import OneNetwork, arguments, train, write_half
 
 F64 = NDArray[np.float64]
 
@@ -160,7 +158,7 @@ def as_input(canvases: Sequence[Canvas]) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
 
 
-class DetectorTraining(Training):
+class DetectorTraining(OneNetwork):
     """The network, and compositors of the faces to learn from and of those held out."""
 
     save_every = 250
@@ -169,12 +167,12 @@ class DetectorTraining(Training):
         self.learnt, self.held = labelled_faces(data, run / "labels.npz", "five")
         self.paintings = paintings(data)
 
-    def begin(self) -> None:
-        self.net = FaceDetector(FaceDetectorConfig())
-        begin(self.net)
-        self._prepare(seed=0)
+    def network(self) -> nn.Module:
+        net = FaceDetector(FaceDetectorConfig())
+        begin(net)
+        return net
 
-    def _prepare(self, seed: int) -> None:
+    def prepare(self, seed: int) -> None:
         self.net.train().to(memory_format=torch.channels_last)
         self.random = np.random.default_rng(seed)
         self.compositor = Compositor(self.learnt, MIRRORED_5, self.paintings, self.random)
@@ -213,32 +211,13 @@ class DetectorTraining(Training):
                 figures[f"{name} at {side}"] = value
         return figures
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "averages": self.averages.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net = FaceDetector(FaceDetectorConfig())
-        self.net.load_state_dict(state["net"])
-        self._prepare(seed=int(torch.randint(1 << 30, ())))
-        self.averages.net.load_state_dict(state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
 
 def main() -> None:
     options = arguments(__doc__, minutes=40).parse_args()
     torch.manual_seed(0)
     training = DetectorTraining(options.data, options.out)
     train(training, options.out, options.minutes)
-    tensors = {
-        name: x.half().contiguous()
-        for name, x in training.averages.net.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, options.out / "detector.safetensors")
+    write_half(training.averages.net.state_dict(), options.out / "detector.safetensors")
 
 
 if __name__ == "__main__":

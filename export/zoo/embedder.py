@@ -12,23 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien_export.checkpoints.arcface import read_arcface
 from mien_export.families.arcface import framing, network
 from mien_export.nets.recogniser import Recogniser
 from zoo.averages import Averages
-from zoo.faces import as_images, load_faces
-from zoo.split import split
-from zoo.training import Training, arguments, train
+from zoo.faces import as_images, learnt_and_held, load_faces
+from zoo.training import OneNetwork, arguments, train, write_half
 
 SIDE, SIZE = 128, 112  # px of the faces, and of what is embedded
 FIRST, LAST, EMBEDDING = 32, 256, 128
@@ -139,22 +136,21 @@ def auc(same: Tensor, strangers: Tensor) -> float:
     return float(order.double().mean() / len(strangers))
 
 
-class EmbedderTraining(Training):
+class EmbedderTraining(OneNetwork):
     """The student, its teacher, and the faces."""
 
     def __init__(self, data: Path) -> None:
         faces = load_faces(data, SIDE)
-        learnt, held = split(len(faces))
+        learnt, held = learnt_and_held(data)
         self.faces, self.held = faces[learnt], faces[held]
         teacher = network(read_arcface(data / "weights/face_embed/foamliu_mobilefacenet.pt"))
         self.framing = framing(teacher, SIDE)
         self.teacher = Recogniser(teacher).to(memory_format=torch.channels_last)
 
-    def begin(self) -> None:
-        self.net = Student()
-        self._prepare(seed=0)
+    def network(self) -> nn.Module:
+        return Student()
 
-    def _prepare(self, seed: int) -> None:
+    def prepare(self, seed: int) -> None:
         self.net.to(memory_format=torch.channels_last)
         self.random = np.random.default_rng(seed)
         self.averages = Averages(self.net, 0.99)
@@ -201,32 +197,13 @@ class EmbedderTraining(Training):
             "cosine to the teacher": float(teacher.mean()),
         }
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "averages": self.averages.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net = Student()
-        self.net.load_state_dict(state["net"])
-        self._prepare(seed=int(torch.randint(1 << 30, ())))
-        self.averages.net.load_state_dict(state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
 
 def main() -> None:
     options = arguments(__doc__, minutes=30).parse_args()
     torch.manual_seed(0)
     training = EmbedderTraining(options.data)
     train(training, options.out, options.minutes)
-    tensors = {
-        name: x.half().contiguous()
-        for name, x in training.averages.net.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, options.out / "embedder.safetensors")
+    write_half(training.averages.net.state_dict(), options.out / "embedder.safetensors")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo.split import split, without_portraits
+
 ARCHIVES = ("faces128_generated_a", "faces128_generated_b", "faces256_tpdne")
 
 
@@ -62,6 +64,16 @@ def load_sources(data: Path) -> list[str]:
             names = sorted(name for name in tar.getnames() if name.endswith(".jpg"))
         found += [sources.get(name, "") for name in names]
     return found
+
+
+def learnt_and_held(data: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of `load_faces` to train on, and those held out.
+
+    Portraits that figures are measured on are not among the former.
+    """
+    sources = load_sources(data)
+    learnt, held = split(len(sources))
+    return learnt[without_portraits(data, sources)[learnt]], held
 
 
 def as_images(pictures: NDArray[np.uint8]) -> Tensor:

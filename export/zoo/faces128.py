@@ -26,7 +26,7 @@ from mien_export.nets.layers import EqualLinear
 from mien_export.nets.stylegan2 import Generator
 from zoo.adversary import Adversary
 from zoo.averages import Averages
-from zoo.faces import Batches, as_images, load_faces
+from zoo.faces import Batches, as_images, learnt_and_held, load_faces
 from zoo.head_start import (
     CONFIG,
     ENCODER,
@@ -37,7 +37,6 @@ from zoo.head_start import (
     start_codes,
 )
 from zoo.losses import Vgg19Small, feature_distance
-from zoo.split import split
 from zoo.training import Training, arguments, load, train
 
 PUBLISHED = Path(__file__).parent / "faces128"
@@ -72,7 +71,7 @@ class Faces128(Training):
 
     def __init__(self, data: Path, start: Path | None = None) -> None:
         faces = load_faces(data, CONFIG.resolution)
-        learnt, held = split(len(faces))
+        learnt, held = learnt_and_held(data)
         self.held, self.faces = as_images(faces[held]), faces[learnt]
         self.features = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")
         self.start = start

@@ -20,8 +20,7 @@ from rich.progress import track
 
 from mien_engines.errors import MissingDependency
 from zoo.composite import Face, shrunk
-from zoo.faces import load_pictures, load_sources
-from zoo.split import split, without_portraits
+from zoo.faces import learnt_and_held, load_pictures
 from zoo.warps import inverse, moved, placing, turned_box, warped
 
 U8 = NDArray[np.uint8]
@@ -117,9 +116,8 @@ def label(data: Path, kept: Path) -> Labels:
         _label_all(data, kept)
     with np.load(kept) as file:
         boxes, five, many, sure = (file[name] for name in ("boxes", "five", "many", "sure"))
-    learnt, held = split(len(boxes))
-    usable = sure & without_portraits(data, load_sources(data))
-    return Labels(boxes, five, many, learnt[usable[learnt]], held[usable[held]])
+    learnt, held = (part[sure[part]] for part in learnt_and_held(data))
+    return Labels(boxes, five, many, learnt, held)
 
 
 def labelled_faces(

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien_export.nets.landmarks68 import Landmarks68, Landmarks68Config, begin
@@ -26,7 +24,7 @@ from zoo.backgrounds import Backgrounds
 from zoo.composite import Face, cut_out, photographed, taken
 from zoo.labels import CROP, MIRRORED_68, SIDE, labelled_faces, paintings
 from zoo.lighting import Camera
-from zoo.training import Training, arguments, train
+from zoo.training import OneNetwork, arguments, train, write_half
 from zoo.warps import moved, turned_box
 
 F64 = NDArray[np.float64]
@@ -81,7 +79,7 @@ def relative_errors(found: Tensor, wanted: Tensor) -> Tensor:  # [N, 68, 2] each
     return (found - wanted).norm(dim=2).mean(1) / eye_distance(wanted)
 
 
-class LandmarksTraining(Training):
+class LandmarksTraining(OneNetwork):
     """The network, and crops of the faces to learn from and of those held out."""
 
     save_every = 250
@@ -90,13 +88,13 @@ class LandmarksTraining(Training):
         self.learnt, self.held = labelled_faces(data, run / "labels.npz", "many")
         self.paintings = paintings(data)
 
-    def begin(self) -> None:
-        self.net = Landmarks68(Landmarks68Config(size=SIDE))
+    def network(self) -> nn.Module:
+        net = Landmarks68(Landmarks68Config(size=SIDE))
         _, points = Crops(self.learnt, [], np.random.default_rng(1)).draw(200)
-        begin(self.net, torch.from_numpy(points.mean(0)).float())
-        self._prepare(seed=0)
+        begin(net, torch.from_numpy(points.mean(0)).float())
+        return net
 
-    def _prepare(self, seed: int) -> None:
+    def prepare(self, seed: int) -> None:
         self.net.train().to(memory_format=torch.channels_last)
         self.crops = Crops(self.learnt, self.paintings, np.random.default_rng(seed))
         self.seen, wanted = Crops(self.held, [], np.random.default_rng(999)).draw(HELD)
@@ -126,32 +124,13 @@ class LandmarksTraining(Training):
         errors = 100 * relative_errors(found, self.wanted)
         return {"error": float(errors.mean()), "nine of ten": float(errors.quantile(0.9))}
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "averages": self.averages.net.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.net = Landmarks68(Landmarks68Config(size=SIDE))
-        self.net.load_state_dict(state["net"])
-        self._prepare(seed=int(torch.randint(1 << 30, ())))
-        self.averages.net.load_state_dict(state["averages"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
 
 def main() -> None:
     options = arguments(__doc__, minutes=40).parse_args()
     torch.manual_seed(0)
     training = LandmarksTraining(options.data, options.out)
     train(training, options.out, options.minutes)
-    tensors = {
-        name: x.half().contiguous()
-        for name, x in training.averages.net.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, options.out / "landmarks.safetensors")
+    write_half(training.averages.net.state_dict(), options.out / "landmarks.safetensors")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from torch import Tensor
 from mien_export.nets.encoder import Encoder
 from mien_export.nets.layers import EqualLinear, normalise_second_moment
 from mien_export.nets.stylegan2 import Generator, MappingNetwork
-from zoo.faces import as_images, load_faces
+from zoo.faces import as_images, learnt_and_held, load_faces
 from zoo.faces128 import FOLDED, averaged, fold_offsets
 from zoo.head_start import CONFIG
-from zoo.split import split
 from zoo.training import load, save
 
 STEPS, BATCH, RATE = 3000, 512, 0.3
@@ -85,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)  # small products: more threads only wait for each other
     net = averaged(options.run)
     faces = load_faces(options.data, CONFIG.resolution)
-    train, _ = split(len(faces))
+    train, _ = learnt_and_held(options.data)
     fold_offsets(net.generator, net.encoder, as_images(faces[train[:FOLDED]]))
     codes = codes_of(net.encoder, as_images(faces[train]))
     mapping = gaussian_mapping(codes, axis_effects(net.generator))

@@ -25,9 +25,8 @@ from mien_export.nets.starganv2 import Config, Generator
 from mien_export.nets.starganv2_styles import MappingNetwork, StyleEncoder, of_domain
 from zoo.adversary import Adversary
 from zoo.averages import Averages
-from zoo.faces import DOMAINS, Batches, as_images, load_domains, load_faces
+from zoo.faces import DOMAINS, Batches, as_images, learnt_and_held, load_domains, load_faces
 from zoo.losses import Vgg19Small
-from zoo.split import split
 from zoo.training import Training, arguments, train
 
 STYLE, LATENT, HIDDEN = 64, 16, 256
@@ -55,7 +54,7 @@ class StarganV2Training(Training):
 
     def __init__(self, data: Path) -> None:
         faces, domains = load_faces(data, CONFIG.resolution), load_domains(data)
-        learnt, held = split(len(faces))
+        learnt, held = learnt_and_held(data)
         self.faces = [faces[[i for i in learnt if domains[i] == d]] for d in range(len(DOMAINS))]
         self.held = [as_images(faces[[i for i in held if domains[i] == d]]) for d in (0, 1)]
         self.features = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")

@@ -14,6 +14,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo.averages import Averages
 
 STATE = "state.pt"
 SMOOTH = 0.98  # of the losses that are shown
@@ -55,6 +59,50 @@ class Training(ABC):
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+
+
+class OneNetwork(Training):
+    """A training of one network with one optimiser, whose averages are what is kept of it."""
+
+    net: nn.Module
+    averages: Averages
+    optimiser: torch.optim.Optimizer
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Return the network as it is built, before anything is learnt."""
+
+    @abstractmethod
+    def prepare(self, seed: int) -> None:
+        """Make all else from self.net: averages, optimiser, and what draws by the seed."""
+
+    def begin(self) -> None:
+        self.net = self.network()
+        self.prepare(seed=0)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "averages": self.averages.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.net = self.network()
+        self.net.load_state_dict(state["net"])
+        self.prepare(seed=int(torch.randint(1 << 30, ())))
+        self.averages.net.load_state_dict(state["averages"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def write_half(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as float16 safetensors, without what batch normalisation counts."""
+    kept = {
+        name: x.half().contiguous()
+        for name, x in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(kept, path)
 
 
 def arguments(description: str | None, minutes: float) -> argparse.ArgumentParser:

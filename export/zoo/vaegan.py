@@ -18,16 +18,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mien_export.nets.vaegan import VaeGan, VaeGanConfig
 from zoo.adversary import Adversary
 from zoo.averages import Averages
-from zoo.faces import Batches, as_images, load_faces
+from zoo.faces import Batches, as_images, learnt_and_held, load_faces
 from zoo.losses import Vgg19Small, feature_distance
-from zoo.split import split
-from zoo.training import Training, arguments, train
+from zoo.training import Training, arguments, train, write_half
 
 CONFIG = VaeGanConfig(resolution=128, latent=192, widths=(32, 64, 112, 144, 144))
 BATCH = 24
@@ -43,7 +41,7 @@ class VaeGanTraining(Training):
 
     def __init__(self, data: Path) -> None:
         faces = load_faces(data, CONFIG.resolution)
-        learnt, held = split(len(faces))
+        learnt, held = learnt_and_held(data)
         self.held = as_images(faces[held])
         self.faces = faces[learnt]
         self.features = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")
@@ -157,12 +155,7 @@ def main() -> None:
     torch.manual_seed(0)
     training = VaeGanTraining(options.data)
     train(training, options.out, options.minutes)
-    tensors = {
-        name: x.half().contiguous()
-        for name, x in training.averages.net.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, options.out / "vaegan.safetensors")
+    write_half(training.averages.net.state_dict(), options.out / "vaegan.safetensors")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.averages import Averages
 from zoo.crops import Crops
 from zoo.losses import Vgg19Small
-from zoo.training import Training, arguments, train
+from zoo.training import Training, arguments, train, write_half
 
 STAGES = (1, 2, 2, 2, 1)  # convolutions of each
 WIDTHS = (16, 32, 64, 96, 96)
@@ -134,10 +133,7 @@ def main() -> None:
     training = VggTraining(options.data)
     train(training, options.out, options.minutes)
     student = training.averages.net[0].state_dict()
-    save_file(
-        {name: x.half().contiguous() for name, x in student.items()},
-        options.out / "vgg.safetensors",
-    )
+    write_half(student, options.out / "vgg.safetensors")
 
 
 if __name__ == "__main__":

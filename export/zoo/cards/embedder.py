@@ -14,8 +14,8 @@ from mien_engines import Engine
 from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
 from zoo.embedder import SIDE, auc, taken_again
-from zoo.faces import as_images, load_faces
-from zoo.split import HELD_OUT, split
+from zoo.faces import as_images, learnt_and_held, load_faces
+from zoo.split import HELD_OUT
 from zoo.training import Record
 
 F32 = NDArray[np.float32]
@@ -27,7 +27,7 @@ IMAGE = 256  # px, of the graph embed_image, which cuts the face out of an align
 def card(record: Record, data: Path) -> Card:
     """Measure the shipped bundle."""
     faces = load_faces(data, SIDE)
-    train, held = split(len(faces))
+    train, held = learnt_and_held(data)
     pictures = faces[held]
     views = [pictures, taken_again(pictures, np.random.default_rng(5))]
     with open_engine(bundle_path("embedder")) as engine:

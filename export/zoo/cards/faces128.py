@@ -11,9 +11,9 @@ from rich.progress import track
 from mien import Studio, mix
 from zoo import faces128
 from zoo.card import Card, machine, main
-from zoo.faces import as_images, load_faces
+from zoo.faces import as_images, learnt_and_held, load_faces
 from zoo.metrics import distances, psnr, squeeze_lpips
-from zoo.split import HELD_OUT, split
+from zoo.split import HELD_OUT
 from zoo.training import Record
 
 U8 = NDArray[np.uint8]
@@ -29,7 +29,7 @@ LAYERS = ("coarse", "middle", "fine")
 def card(record: Record, data: Path) -> Card:
     """Measure the demo bundle."""
     faces = load_faces(data, faces128.CONFIG.resolution)
-    train, held = split(len(faces))
+    train, held = learnt_and_held(data)
     wanted = faces[held]
     with Studio("demo") as studio:
         encoded = _drawn(studio, [studio.invert(face) for face in wanted])

@@ -11,11 +11,11 @@ from mien.bundles import bundle_path
 from mien_engines import Engine
 from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
-from zoo.faces import load_faces
+from zoo.faces import learnt_and_held, load_faces
 from zoo.judge import Judge
 from zoo.lookalike import CONFIG
 from zoo.metrics import psnr
-from zoo.split import HELD_OUT, split
+from zoo.split import HELD_OUT
 from zoo.training import Record
 
 U8 = NDArray[np.uint8]
@@ -27,7 +27,7 @@ SHOWN, CONTROLS, BATCH = 5, 10, 20
 def card(record: Record, data: Path) -> Card:
     """Measure the shipped bundle."""
     faces = load_faces(data, CONFIG.resolution)
-    train, held = split(len(faces))
+    train, held = learnt_and_held(data)
     pictures = faces[held]
     random = np.random.default_rng(3)
     controls = random.uniform(-1, 1, (CONTROLS, CONFIG.control)).astype(np.float32)

@@ -14,9 +14,9 @@ from mien.bundles import bundle_path
 from mien_engines import Engine
 from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
-from zoo.faces import DOMAINS, as_images, load_domains, load_faces
+from zoo.faces import DOMAINS, as_images, learnt_and_held, load_domains, load_faces
 from zoo.losses import Vgg19Small
-from zoo.split import HELD_OUT, split
+from zoo.split import HELD_OUT
 from zoo.starganv2 import CONFIG, LATENT
 from zoo.training import Record
 
@@ -70,7 +70,7 @@ class Classifier:
 def card(record: Record, data: Path) -> Card:
     """Measure the shipped bundle."""
     faces, domains = load_faces(data, CONFIG.resolution), load_domains(data)
-    train, held = (part[domains[part] >= 0] for part in split(len(faces)))
+    train, held = (part[domains[part] >= 0] for part in learnt_and_held(data))
     classifier = Classifier(data, faces[train[:LEARNT]], domains[train[:LEARNT]])
     pictures, own = faces[held], domains[held]
     target = 1 - own

@@ -11,10 +11,10 @@ from mien.bundles import bundle_path
 from mien_engines import Engine
 from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
-from zoo.faces import load_faces
+from zoo.faces import learnt_and_held, load_faces
 from zoo.judge import Judge
 from zoo.metrics import psnr
-from zoo.split import HELD_OUT, split
+from zoo.split import HELD_OUT
 from zoo.training import Record
 from zoo.vaegan import CONFIG
 
@@ -27,7 +27,7 @@ SHOWN, BATCH = 12, 20
 def card(record: Record, data: Path) -> Card:
     """Measure the shipped bundle."""
     faces = load_faces(data, CONFIG.resolution)
-    train, held = split(len(faces))
+    train, held = learnt_and_held(data)
     pictures = faces[held]
     with open_engine(bundle_path("vaegan")) as engine:
         again = _through(engine, pictures)
