@@ -6,18 +6,29 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import onnx_ir.passes.common as passes
 import onnxscript.optimizer
 import torch
 from onnx import ModelProto
+from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from mien_export.nets import adain, mirror, repeat
 from mien_export.steps.trace import trace
 
+
+def _squeezed(x: Any, dim: Sequence[int]) -> Any:
+    return op.Squeeze(x, op.Constant(value_ints=list(dim)))
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.squeeze.dims: _squeezed,  # which the exporter has no translation of
+    **repeat.TRANSLATIONS,
+    **mirror.TRANSLATIONS,
+}
 OPSET = 18  # the exporter's own; others go through a converter that inlines functions
 MOST_SAMPLES = 64  # bound of the dynamic batch that torch.export wants to know
 
@@ -40,13 +51,15 @@ def onnx_from_module(
     with _quiet():
         graph = trace(module, inputs)
         exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=free)
+        # trace() has decomposed all; the exporter would do it again, in a third of the whole time.
+        exported.run_decompositions = lambda table=None: exported
         program = torch.onnx.export(
             exported,
             dynamo=True,
             opset_version=OPSET,
             input_names=list(input_names),
             output_names=list(output_names),
-            custom_translation_table=repeat.TRANSLATIONS | mirror.TRANSLATIONS,
+            custom_translation_table=TRANSLATIONS,
             verbose=False,
             # Its rewriter takes the addition of a number below 1e-8 for that of zero, and removes
             # the epsilons under our roots: black pixels gave NaN (tests/export/test_to_onnx.py).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mien_export.graph import BATCH
 from mien_export.nets.pictures import to_uint8
@@ -31,3 +32,12 @@ def soft_pictures(size: int) -> Tensor:
     blobs = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 255
     levels: Tensor = bilinear(8, size, corners=True)(blobs).permute(0, 2, 3, 1).round()
     return levels.to(torch.uint8).contiguous()
+
+
+@torch.no_grad()
+def blanks(module: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return zeros of the shapes and dtypes that module gives, which is not run for it."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
+        outputs = module(*(shapes.from_tensor(x) for x in inputs))
+    several = outputs if isinstance(outputs, tuple) else (outputs,)
+    return tuple(torch.zeros(x.shape, dtype=x.dtype) for x in several)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
 from mien_export.families.arcface import Net
-from mien_export.families.pictures import Render
+from mien_export.families.pictures import blanks, soft_pictures
 from mien_export.families.stylegan2_noise import noise_graphs
 from mien_export.families.swap_graphs import swap_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
@@ -63,7 +63,7 @@ def stylegan2_graphs(
     variance = w_variance(generator)
     mapping = _mapping(generator)
     _, ws = Mapping(generator)(*mapping.examples)
-    example = Render(generator.synthesis)(ws)[0]
+    example = soft_pictures(config.resolution)
     picture = picture_spec("picture", config.resolution, config.resolution)
     graphs = [
         mapping,
@@ -131,7 +131,7 @@ def _projection(
     config = generator.config
     average = generator.mapping.w_avg
     preparation = ProjectionTarget(perceptual)
-    target = preparation(example)
+    target = blanks(preparation, example)
     names = ["target", *(f"wanted_{i}" for i in range(len(target) - 1))]
     meanings = ["float image", *("weighted features of the target" for _ in target[1:])]
     target_specs = tuple(

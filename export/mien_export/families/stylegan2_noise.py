@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mien_engines.spec import Gate, TensorSpec
+from mien_export.families.pictures import blanks
 from mien_export.graph import BATCH, DESCENT, Graph, floats
 from mien_export.nets.stylegan2 import Generator
 from mien_export.steps.noise import TERMS, NoiseStep, NoiseTarget, deviation_of_w
@@ -24,7 +25,7 @@ def noise_graphs(
     """Return the search's two graphs; perceptual is the term of pictures of at most 256 px."""
     config = generator.config
     preparation = NoiseTarget(perceptual)
-    wanted = preparation(example)
+    wanted = blanks(preparation, example)
     wanted_specs = tuple(
         floats(f"reduced_{i}", ("N", *x.shape[1:]), "weighted features of the target, 256 px")
         for i, x in enumerate(wanted)

@@ -6,7 +6,7 @@ import torch
 
 from mien_engines.spec import TensorSpec
 from mien_export.families.arcface import GATE, Net, framing
-from mien_export.families.pictures import Render
+from mien_export.families.pictures import blanks, soft_pictures
 from mien_export.graph import BATCH, DESCENT, Graph, floats, picture_spec
 from mien_export.nets.recogniser import Recogniser
 from mien_export.nets.stylegan2 import Generator
@@ -34,8 +34,9 @@ def swap_graphs(
     recogniser = Recogniser(net, framing(net, config.resolution))
     start = generator.mapping.w_avg.expand(BATCH, config.num_ws, config.w_dim).clone()
     zeros = torch.zeros_like(start)
-    picture = Render(generator.synthesis)(start)[0]
+    picture = soft_pictures(config.resolution)
     donor = IdentityTarget(recogniser)
+    targets = (*blanks(donor, picture), *blanks(ProjectionTarget(perceptual), picture))
     identity = floats("identity", ("N", net.embedding), "embedding of the donor, of length 1")
     code = ("N", config.num_ws, config.w_dim)
     state_specs = (
@@ -64,7 +65,7 @@ def swap_graphs(
         Graph(
             "swap_step",
             step,
-            (*state, *SETTINGS, donor(picture), *ProjectionTarget(perceptual)(picture)),
+            (*state, *SETTINGS, *targets),
             (*state_specs, *setting_specs, identity, *target_specs),
             (
                 *(s.model_copy(update={"name": f"{s.name}_next"}) for s in state_specs),
