@@ -1,9 +1,9 @@
 """What a swap reaches: the cosine to the donor and the distance to the face, beside a plain mix.
 
-python benchmarks/swap.py --data DATA --bundle BUNDLE [--pairs 30]
+python benchmarks/swap.py --data DATA [--bundle demo] [--pairs 30]
 
-BUNDLE has a recogniser, which is the term and the judge of the cosines: not independent. DATA is
-the folder of test data: portraits, a YuNet detector, SqueezeNet and its LPIPS heads.
+The judge of the cosines is foamliu's MobileFaceNet, which is no term of the search. DATA is the
+folder of test data: portraits, a YuNet detector, the judge, SqueezeNet and its LPIPS heads.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mien import Studio, SwapSettings, mix
 from mien.edits.swap import PUBLISHED
+from mien_export.checkpoints.arcface import read_arcface
+from mien_export.families.arcface import framing, network
+from mien_export.nets.recogniser import Recogniser
 
 sys.path.append(str(Path(__file__).parents[1] / "export"))  # the zoo is not installed
 
@@ -50,14 +54,13 @@ def cells(pictures: U8) -> NDArray[np.float64]:
     return pictures.reshape(n, CELLS, side, CELLS, side, 3).mean((2, 4)) / 255
 
 
-def table(studio: Studio, faces: U8, drawn: dict[str, U8], data: Path) -> None:
+def table(judge: Recogniser, faces: U8, drawn: dict[str, U8], data: Path) -> None:
     """Print a line for each way of drawing."""
     term, donors = squeeze_lpips(data), np.roll(faces, -1, 0)
 
     def embedded(pictures: U8) -> NDArray[np.float32]:
-        return np.concatenate(
-            [studio.engine.run("swap_identity", picture=p[None])["identity"] for p in pictures]
-        )
+        with torch.no_grad():
+            return judge(as_images(pictures)).numpy()
 
     def cosine(a: U8, b: U8) -> float:
         return float((embedded(a) * embedded(b)).sum(1).mean())
@@ -88,13 +91,15 @@ def swapped(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--bundle", default="demo")
     parser.add_argument("--pairs", type=int, default=30)
     options = parser.parse_args()
     photos = sorted((options.data / "images/portraits1024").glob("*.jpg"))[: options.pairs]
     detector = options.data / "weights/face_det/yunet_n_640_640.onnx"
+    net = network(read_arcface(options.data / "weights/face_embed/foamliu_mobilefacenet.pt"))
     with Studio(options.bundle, detector=detector) as studio:
         faces = np.stack([studio.align(photo, which="largest").image for photo in photos])
+        judge = Recogniser(net, framing(net, studio.resolution))
         codes = [studio.project(face).ws for face in faces]
         mixes = [
             mix(own, donor, layers="middle")
@@ -107,7 +112,7 @@ def main() -> None:
             "swap, published terms": swapped(studio, faces, codes, short),
             "swap": swapped(studio, faces, mixes, SwapSettings()),
         }
-        table(studio, faces, drawn, options.data)
+        table(judge, faces, drawn, options.data)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
 Huang and Belongie 2017 (arXiv 1703.06868, Eq. 11 to 13): the content's map at relu3_1, at the mean
 and deviation of the style's, is drawn so that the encoder sees that map again, with the style's
 moments in every stage. Deviations: relu3_1 instead of relu4_1, which a decoder of this size draws
-cleanly; pixels that need no style (a picture in its own style) are also held to the picture; and
-the moments are those of the teacher's stages. RUN/adain.safetensors is what `mien export adain`
-reads.
+cleanly; pixels that need no style (a picture in its own style) are also held to the picture; the
+moments are those of the teacher's stages; and the colours themselves have moments too, which a
+small encoder would lose. RUN/adain.safetensors is what `mien export adain` reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from zoo.training import OneNetwork, arguments, train, write_half
 DEPTH = 3  # the map is relu3_1
 WIDTHS = ((64, 64, 32), (32, 32, 16), (16, 16, 3))
 SIDE, BATCH, RATE = 128, 8, 1e-3
-STYLE, OWN = 3.0, 1.0  # weights of the style's moments, and of the picture in its own style
+# Weights: the style's moments, those of its colours, and the picture in its own style.
+STYLE, COLOUR, OWN = 3.0, 3.0, 1.0
 HELD = 3  # batches
 
 
@@ -111,6 +112,7 @@ class AdainTraining(OneNetwork):
         return {
             "content": (seen - wanted).abs().mean() / wanted.abs().mean(),
             "style": STYLE * style_loss,
+            "colour": COLOUR * (_moments(drawn) - _moments(style)).abs().mean(),
             "own": OWN * near,
         }
 

@@ -18,7 +18,7 @@ from mien_export.steps.terms import Perceptual
 SETTINGS = (
     torch.tensor([0.05]),
     torch.tensor([0.97]),
-    torch.tensor([0.1, 0.1, 8.0, 8.0, 1.0, 1.0]),
+    torch.tensor([0.3, 0.1, 8.0, 8.0, 3.0, 0.3]),
 )
 
 

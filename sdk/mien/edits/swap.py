@@ -53,12 +53,12 @@ class SwapSettings:
     steps: int = 60
     rate: float = 0.05
     decay: float = 0.97
-    perceptual: float = 0.1
+    perceptual: float = 0.3
     ms_ssim: float = 0.1
     colour: float = 8.0
     surroundings: float = 8.0
-    move: float = 1.0
-    identity: float = 1.0
+    move: float = 3.0
+    identity: float = 0.3
     layers: Layers = "middle"
     codes: Codes = "projected"
 
@@ -92,6 +92,7 @@ PUBLISHED = SwapSettings(
     colour=0.0,
     surroundings=0.0,
     move=0.0,
+    identity=1.0,
     layers=(),
 )
 
