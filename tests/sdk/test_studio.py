@@ -160,6 +160,18 @@ def test_errors_are_one_line_and_a_status(
     assert said.count("\n") == 1
 
 
+def test_a_verb_that_is_not_known_is_a_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rendr"]) == 2
+    assert "mien render" in capsys.readouterr().err
+
+
+def test_a_code_and_a_seed_are_refused_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", str(tmp_path / "code.npy"), "--seed", "3"]) == 1
+    assert "code.npy is a face already" in capsys.readouterr().err
+
+
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out

@@ -62,7 +62,11 @@ def main(arguments: list[str]) -> int:
         print(f"mien {mien.__version__}")
         return 0
     try:
-        return _call(arguments[0], arguments[1:])
+        function = _function(arguments[0])
+    except InputError as error:
+        return _fail(str(error), WRONG_ARGUMENT)
+    try:
+        return _call(arguments[0], function, arguments[1:])
     except MienError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
@@ -76,8 +80,7 @@ def usage() -> str:
     return USAGE.format(verbs="\n".join(f"  {n:{width}}  {what}" for n, what in verbs.items()))
 
 
-def _call(verb: str, arguments: list[str]) -> int:
-    function = _function(verb)
+def _call(verb: str, function: Callable[..., object], arguments: list[str]) -> int:
     import typer
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

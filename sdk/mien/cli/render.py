@@ -15,8 +15,13 @@ def command(
         Path | None, typer.Argument(help="A code (.npy); without one, --seed draws it.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path("face.png"),
-    seed: Annotated[int, typer.Option(help="Of a face that does not exist.")] = 0,
-    psi: Annotated[float, typer.Option(help="Truncation of that face: 0 is the mean face.")] = 0.7,
+    seed: Annotated[
+        int | None, typer.Option(help="Of a face that does not exist. Unasked: 0.")
+    ] = None,
+    psi: Annotated[
+        float | None,
+        typer.Option(help="Truncation of that face: 0 is the mean face. Unasked: 0.7."),
+    ] = None,
     label: Annotated[
         int | None, typer.Option(help="Class of that face, where the generator knows classes.")
     ] = None,
@@ -30,13 +35,19 @@ def command(
     Example: mien render --seed 7 -o seven.png
     """
     from mien.edits.latents import load_code
+    from mien.errors import InputError
     from mien.studio import Studio
 
-    given = None if code is None else load_code(code)
-    with Studio(bundle, backend=backend) as studio:
-        picture = studio.render(
-            studio.sample(seed, psi=psi, label=label) if given is None else given
+    if code is not None and (seed, psi, label) != (None, None, None):
+        raise InputError(
+            f"{code.name} is a face already, and --seed, --psi and --label choose another",
+            hint="Give a code or those options",
         )
+    drawn = None if code is None else load_code(code)
+    with Studio(bundle, backend=backend) as studio:
+        if drawn is None:
+            drawn = studio.sample(seed or 0, psi=0.7 if psi is None else psi, label=label)
+        picture = studio.render(drawn)
     picture.save(output, mark=mark)
     answer(
         {"output": output, "size": picture.array.shape[0]},
