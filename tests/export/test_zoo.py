@@ -17,19 +17,21 @@ SCRIPTS = {
     "faces128": None,
     "vaegan": ("vaegan.safetensors", "vaegan"),
     "vgg": ("vgg.safetensors", "vgg"),
+    "adain": ("adain.safetensors", "adain"),
     "embedder": ("embedder.safetensors", "arcface"),
     "starganv2": ("nets_ema.ckpt", "starganv2"),
     "lookalike": ("lookalike.safetensors", "lookalike"),
     "detector": ("detector.safetensors", "faces"),
     "landmarks": ("landmarks.safetensors", "faces"),
 }
+OPTIONS = {"adain": ["--encoder", str(ROOT / "export/zoo/vgg/vgg.safetensors")]}
 HALF, WHOLE = 0.5, 1.0  # minutes, before and after the interruption
 
 
 def train(script: str, shared: Path, out: Path, minutes: float) -> dict[str, float]:
     command = [sys.executable, "-m", f"zoo.{script}", "--data", str(shared / "data")]
     done = subprocess.run(
-        [*command, "--out", str(out), "--minutes", str(minutes)],
+        [*command, "--out", str(out), "--minutes", str(minutes), *OPTIONS.get(script, [])],
         cwd=ROOT / "export",
         env={"PYTHONPATH": f"{ROOT / 'export'}:{ROOT / 'engines'}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
