@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.animation import Animation
 from mien.bundles import detector_path, style_path
+from mien.edits import merge as merging
+from mien.edits.crops import scaled, scaled_all, size_of
 from mien.edits.directions import move
 from mien.edits.draw import draw
 from mien.edits.express import express, expression_from_codes, strengths_between
@@ -20,11 +22,12 @@ from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
 from mien.edits.presets import settings_of
 from mien.edits.project import Projection, crops, project
+from mien.edits.ranges import Range
 from mien.edits.settings import Settings
 from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
 from mien.edits.swap import Swap, SwapSettings, swap
 from mien.edits.table import style_table
-from mien.errors import ArchMismatch, InputError
+from mien.errors import InputError
 from mien.faces.align import AlignedFace, align
 from mien.faces.landmarks import Landmarks, as_landmarks
 from mien.faces.paste import FEATHER, paste
@@ -77,27 +80,31 @@ class Studio:
     @property
     def resolution(self) -> int:
         """Width and height of the generator's pictures in px."""
-        return _property(self.engine, "resolution")
+        return size_of(self.engine, "resolution")
 
     @property
     def num_ws(self) -> int:
         """Layers of a W+ code."""
-        return _property(self.engine, "num_ws")
+        return size_of(self.engine, "num_ws")
 
     @property
     def w_dim(self) -> int:
         """Numbers of a layer of a W+ code."""
-        return _property(self.engine, "w_dim")
+        return size_of(self.engine, "w_dim")
 
     @property
     def z_dim(self) -> int:
         """Numbers of what the mapping network takes."""
-        return _property(self.engine, "z_dim")
+        return size_of(self.engine, "z_dim")
 
     @property
     def label_dim(self) -> int:
         """Classes of the generator; 0 means none."""
-        return _property(self.engine, "label_dim")
+        return size_of(self.engine, "label_dim")
+
+    def face_size(self, family: str) -> int:
+        """Width and height in px of the faces that a family's network takes: "vaegan", ..."""
+        return size_of(self._networks[family])
 
     def align(
         self,
@@ -476,6 +483,56 @@ class Studio:
             resume=resume,
         )
 
+    def merge(
+        self,
+        content: AlignedFace | Image,
+        pattern: AlignedFace | Image,
+        *,
+        strength: float = 1.0,
+        blocks: Range = "all",
+        learned: bool = True,
+    ) -> Picture:
+        """Merge two aligned faces; with the arguments exchanged, the other way round.
+
+        Args:
+            content, pattern: squares of any size, which are scaled to the network's.
+            strength: 0 draws the content again, 1 merges.
+            blocks: the sizes of detail that merge: "middle" (16 and 32 px), "coarse", "fine",
+                "all", numbers, or px such as "8-16px". The others keep the content.
+            learned: with the trained merge; False puts the content's code at the mean and
+                deviation of the pattern's, without parameters.
+
+        Raises InputError: no square, blocks that do not exist, a strength beyond 0 to 1.
+        """
+        engine = self._networks[merging.FAMILY]
+        faces = self._scaled(merging.FAMILY, {"content": content, "pattern": pattern})
+        drawn = merging.merge(
+            engine, faces[:1], faces[1:], strength=strength, blocks=blocks, learned=learned
+        )
+        return Picture(drawn[0], ("merge",), tuple(map(digest, faces)))
+
+    def merge_sheet(
+        self,
+        contents: Sequence[AlignedFace | Image],
+        patterns: Sequence[AlignedFace | Image],
+        *,
+        strength: float = 1.0,
+        blocks: Range = "all",
+        learned: bool = True,
+    ) -> Picture:
+        """Merge every content (rows) with every pattern (columns), the faces along the edges.
+
+        Arguments and errors are those of `merge`.
+        """
+        engine = self._networks[merging.FAMILY]
+        size = size_of(engine)
+        rows = scaled_all([_pixels(face) for face in contents], size, "content")
+        columns = scaled_all([_pixels(face) for face in patterns], size, "pattern")
+        sheet = merging.merge_sheet(
+            engine, rows, columns, strength=strength, blocks=blocks, learned=learned
+        )
+        return Picture(sheet, ("merge",), tuple(map(digest, [*rows, *columns])))
+
     def report(self) -> list[Choice]:
         """Who ran the graphs used so far, at which precision, how fast, and why not the others."""
         return self._networks.report()
@@ -491,6 +548,13 @@ class Studio:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _scaled(
+        self, family: str, faces: Mapping[str, AlignedFace | Image]
+    ) -> NDArray[np.uint8]:  # [N, R, R, 3]
+        """Faces at the size of a family's network; their names are for messages."""
+        size = self.face_size(family)
+        return np.stack([scaled(_pixels(face), size, name) for name, face in faces.items()])
 
     def _landmarks(
         self,
@@ -542,10 +606,3 @@ class Studio:
 
 def _pixels(face: AlignedFace | Image) -> NDArray[np.uint8]:
     return face.image if isinstance(face, AlignedFace) else as_rgb(face)
-
-
-def _property(engine: Engine, name: str) -> int:
-    value = engine.bundle.spec.properties.get(name)
-    if not isinstance(value, int):
-        raise ArchMismatch(f"bundle {engine.bundle.spec.name} does not state its {name}")
-    return value

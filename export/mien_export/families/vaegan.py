@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien_engines.spec import TensorSpec
 from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.keras import read_own_weights
 from mien_export.content import Content, Extras
@@ -19,7 +18,7 @@ from mien_export.nets.vaegan import WHAT, VaeGan, config_from_tensors, merge_pla
 
 
 def content(checkpoint: Path, extras: Extras) -> Content:
-    """Return the graphs encode, generate, merge and merge_plain. Raises ModelError, InputError."""
+    """Return the graphs of encoder, generator and merge. Raises ModelError, InputError."""
     extras.only(family="vaegan")
     read = read_own_weights(checkpoint, ("encoder.mu", "encoder.logvar"), ("generator.first",))
     with naming(checkpoint):
@@ -50,20 +49,32 @@ class Encode(nn.Module):
         return mu, logvar
 
 
-class MergePictures(nn.Module):
-    """Two pictures -> one, in one pass; weight says how much of the merge each block takes."""
+class MergeCodes(nn.Module):
+    """Codes of two faces -> one picture; weight says how much of the merge each block takes."""
 
     def __init__(self, net: VaeGan, merge: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.generator, self.merge = net.encoder, net.generator, merge
+        self.generator, self.merge = net.generator, merge
+
+    def forward(self, own: Tensor, other: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        merged = self.merge(own, other)
+        codes = own.unsqueeze(1) + weight[None, :, None] * (merged - own).unsqueeze(1)
+        return *to_uint8(self.generator(codes)), codes
+
+
+class MergePictures(nn.Module):
+    """Two pictures -> one, in one pass."""
+
+    def __init__(self, net: VaeGan, merge: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.codes = net.encoder, MergeCodes(net, merge)
 
     def forward(
         self, content: Tensor, pattern: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        own, other = self.encoder(from_uint8(content))[0], self.encoder(from_uint8(pattern))[0]
-        merged = self.merge(own, other)
-        codes = own.unsqueeze(1) + weight[None, :, None] * (merged - own).unsqueeze(1)
-        return *to_uint8(self.generator(codes)), codes
+        own, other = (self.encoder(from_uint8(picture))[0] for picture in (content, pattern))
+        result: tuple[Tensor, Tensor, Tensor] = self.codes(own, other, weight)
+        return result
 
 
 class Plain(nn.Module):
@@ -104,27 +115,45 @@ def graphs(net: VaeGan) -> list[Graph]:
             PICTURE,
             samples={"codes": repeated[:1]},
         ),
-        *(
-            _merge(name, MergePictures(net, merge), pictures, codes)
-            for name, merge in (("merge", net.merge), ("merge_plain", Plain()))
-        ),
+        *_merges("merge", net, net.merge, pictures, z),
+        *_merges("merge_plain", net, Plain(), pictures, z),
     ]
 
 
-def _merge(name: str, module: MergePictures, pictures: Tensor, codes: TensorSpec) -> Graph:
-    size = pictures.shape[1]
-    weight = torch.ones(module.generator.blocks)
-    return Graph(
-        name,
-        module,
-        (pictures, pictures.flip(0), weight),
-        (
-            picture_spec("content", size, size),
-            picture_spec("pattern", size, size),
-            floats("weight", (len(weight),), "of each block: 0 the content's code, 1 the merge"),
+def _merges(
+    name: str, net: VaeGan, merge: nn.Module, pictures: Tensor, z: Tensor
+) -> tuple[Graph, Graph]:
+    """The merge of two pictures, and that of codes, for one face with many others."""
+    size, (_, latent), blocks = pictures.shape[1], z.shape, net.generator.blocks
+    weight = torch.ones(blocks)
+    weights = floats("weight", (blocks,), "of each block: 0 the content's code, 1 the merge")
+    outputs = (
+        picture_spec("picture", size, size),
+        ENERGY,
+        floats("codes", ("N", blocks, latent), "a code for each block"),
+    )
+    return (
+        Graph(
+            name,
+            MergePictures(net, merge),
+            (pictures, pictures.flip(0), weight),
+            (picture_spec("content", size, size), picture_spec("pattern", size, size), weights),
+            outputs,
+            PICTURE,
+            frequent=True,
+            samples={"content": pictures[:1], "pattern": pictures[1:], "weight": weight},
         ),
-        (picture_spec("picture", size, size), ENERGY, codes),
-        PICTURE,
-        frequent=True,
-        samples={"content": pictures[:1], "pattern": pictures[1:], "weight": weight},
+        Graph(
+            f"{name}_codes",
+            MergeCodes(net, merge),
+            (z, z.flip(0), weight),
+            (
+                floats("content_mu", ("N", latent), "code of the face that is kept"),
+                floats("pattern_mu", ("N", latent), "code of the face that positions it"),
+                weights,
+            ),
+            outputs,
+            PICTURE,
+            samples={"content_mu": z[:1], "pattern_mu": z[1:], "weight": weight},
+        ),
     )

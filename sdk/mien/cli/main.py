@@ -31,6 +31,7 @@ VERBS = {
     "move": "Move a face along an edit direction.",
     "stylize": "Draw a picture in the style of others.",
     "swap": "Give one face the identity of another.",
+    "merge": "Merge two faces, or one with many.",
     "render": "Draw a code, or a face that does not exist.",
     "provenance": "Say what a picture's file states of its making.",
 }

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.errors import InputError
 from mien_engines import Choice
+
+if TYPE_CHECKING:
+    from mien.images import U8
+    from mien.studio import Studio
 
 Bundle = Annotated[str, typer.Option("--bundle", help="A bundle's folder or zip, or demo.")]
 Backend = Annotated[
@@ -34,6 +38,9 @@ LandmarksFile = Annotated[
 Which = Annotated[
     str, typer.Option("--face", help="Of several faces: only, largest, or a number, 0 at the left.")
 ]
+Aligned = Annotated[
+    bool, typer.Option("--aligned", help="The pictures are crops of faces already.")
+]
 Mark = Annotated[
     bool,
     typer.Option("--mark/--no-mark", help="Say in the file that mien made it, and of what."),
@@ -54,6 +61,25 @@ def numbers(text: str, option: str) -> list[float]:
 def which_face(text: str) -> Any:
     """Return what `--face` means: a word, or a number."""
     return int(text) if text.isdigit() else text
+
+
+def crop_of(studio: Studio, photo: Path, family: str, which: str, *, aligned: bool) -> U8:
+    """Return the face of a photograph, as `studio.align` cuts it out for a family's network."""
+    from mien.images import load
+
+    if aligned:
+        return load(photo)
+    return studio.align(photo, which=which_face(which), size=studio.face_size(family)).image
+
+
+def check_picture_name(output: Path) -> None:
+    """Raise InputError, before the work, where output is not named as a picture."""
+    from mien.images import SUFFIXES
+
+    if output.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{output.name} is not named as a picture", hint=f"Name it {', '.join(SUFFIXES)}"
+        )
 
 
 def answer(record: dict[str, Any], sentence: str, *, as_json: bool) -> None:

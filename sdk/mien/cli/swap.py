@@ -16,6 +16,7 @@ from mien.cli.options import (
     Mark,
     Which,
     answer,
+    check_picture_name,
     engines_used,
     which_face,
 )
@@ -65,13 +66,10 @@ def command(
     from mien.edits.latents import load_code
     from mien.edits.swap import SwapSettings
     from mien.errors import InputError
-    from mien.images import SUFFIXES, load
+    from mien.images import load
     from mien.studio import Studio
 
-    if output.suffix.lower() not in SUFFIXES:  # said now, not after the run
-        raise InputError(
-            f"{output.name} is not named as a picture", hint=f"Name it {', '.join(SUFFIXES)}"
-        )
+    check_picture_name(output)
     if resume and save is None:
         raise InputError("--resume needs the file to go on from", hint="Add --save RUN.npz")
     asked = {"steps": steps, "rate": rate, "identity": strength}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mien.demo.page import write_page
 from mien.demo.sheet import Cell, draw_sheet
-from mien.edits.latents import LAYER_NAMES, save_code
+from mien.edits.latents import save_code
 from mien.edits.loop import Step
 from mien.edits.project import Projection
 from mien.images import load, save
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.faces.detect import Which
 
 SAMPLES = Path(__file__).parents[1] / "zoo" / "portraits"
-MIXED = LAYER_NAMES[:3]  # coarse, middle, fine
+MIXED = ("coarse", "middle", "fine")
 SEEDS = (1, 2, 3, 4)
 
 

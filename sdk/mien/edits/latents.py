@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.edits.ranges import Range, chosen
 from mien.errors import CorruptFile, InputError
 
 F32 = NDArray[np.float32]
@@ -17,14 +17,11 @@ F32 = NDArray[np.float32]
 # middle 16 and 32 px (features), fine 64 px and up (colours, texture).
 COARSE_LAYERS = 4
 MIDDLE_LAYERS = 8
-LAYER_NAMES = ("coarse", "middle", "fine", "all")
 
 MAKE_ONE = "Make one: mien project PHOTO -o CODE.npy"
 SMALLEST_PX = 4
-INDICES = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")  # 9, 9-17
-PIXELS = re.compile(r"(\d{1,5})(?:px)?-(\d{1,5})px|(\d{1,5})px(\+?)")  # 4-8px, 64px, 64px+
 
-Layers = str | int | Iterable[int]
+Layers = Range
 
 
 def layer_range(layers: Layers, count: int) -> tuple[int, ...]:
@@ -39,51 +36,14 @@ def layer_range(layers: Layers, count: int) -> tuple[int, ...]:
     Raises:
         InputError: not understood, or a layer outside 0 .. count - 1.
     """
-    chosen = _parse(layers, count) if isinstance(layers, str) else _numbers(layers)
-    outside = [i for i in chosen if not 0 <= i < count]
-    if outside:
-        raise InputError(
-            f"layer {outside[0]} does not exist: the code has {count} layers",
-            hint=f"Name layers from 0 to {count - 1}, or one of {', '.join(LAYER_NAMES)}",
-        )
-    return tuple(sorted(set(chosen)))
-
-
-def _parse(text: str, count: int) -> list[int]:
-    named = {
+    names = {
         "coarse": range(min(COARSE_LAYERS, count)),
         "middle": range(COARSE_LAYERS, min(MIDDLE_LAYERS, count)),
         "fine": range(MIDDLE_LAYERS, count),
         "all": range(count),
     }
-    if text in named:
-        return list(named[text])
-    chosen: list[int] = []
-    for part in text.split(","):
-        chosen += _parse_part(part.strip(), text, count)
-    return chosen
-
-
-def _parse_part(part: str, text: str, count: int) -> list[int]:
-    if match := INDICES.fullmatch(part):
-        first, last = int(match[1]), int(match[2] or match[1])
-        _check_order(first, last, part)
-        return list(range(first, last + 1))
-    if match := PIXELS.fullmatch(part):
-        low = int(match[1] or match[3])
-        high = layer_px(count - 1, count) if match[4] else int(match[2] or low)
-        return _at_pixels(low, high, count)
-    raise InputError(
-        f"layers {text!r} is not understood",
-        hint=f"Type {', '.join(LAYER_NAMES)}, numbers such as 9-17 or 0,4-7, or 64px+ or 4-8px",
-    )
-
-
-def _check_order(first: int, last: int, part: str) -> None:
-    if first > last:
-        raise InputError(
-            f"layers {part} run backwards and name none", hint="Name the lower end first"
-        )
+    resolutions = [layer_px(i, count) for i in range(count)]
+    return chosen(layers, names, resolutions, noun="layer", owner="code")
 
 
 def layer_px(layer: int, count: int) -> int:
@@ -92,22 +52,6 @@ def layer_px(layer: int, count: int) -> int:
     Layer 0 serves 4 px, then two serve each resolution; the last one only colours the picture.
     """
     return int(SMALLEST_PX << (min(layer, count - 2) + 1) // 2)
-
-
-def _at_pixels(low: int, high: int, count: int) -> list[int]:
-    resolutions = [layer_px(i, count) for i in range(count)]
-    for px in (low, high):
-        if px not in resolutions:
-            raise InputError(
-                f"layers of {px} px do not exist: the code has {count} layers",
-                hint=f"Those of this generator: {', '.join(map(str, sorted(set(resolutions))))} px",
-            )
-    _check_order(low, high, f"{low}-{high}px")
-    return [i for i, px in enumerate(resolutions) if low <= px <= high]
-
-
-def _numbers(layers: int | Iterable[int]) -> list[int]:
-    return [layers] if isinstance(layers, int) else [int(i) for i in layers]
 
 
 def as_code(code: ArrayLike, name: str = "code") -> F32:

@@ -55,11 +55,11 @@ def style_table(
     pictures = draw(engine, np.stack(every))
     rows, columns = len(contents), len(styles)
     edges, mixed = pictures[: rows + columns], pictures[rows + columns :]
-    return _laid_out(edges[:rows], edges[rows:], mixed.reshape(rows, columns, *mixed.shape[1:]))
+    return laid_out(edges[:rows], edges[rows:], mixed.reshape(rows, columns, *mixed.shape[1:]))
 
 
-def _laid_out(left: U8, top: U8, cells: U8) -> U8:
-    """Put pictures [R, H, W, 3], [C, H, W, 3] and [R, C, H, W, 3] on one sheet."""
+def laid_out(left: U8, top: U8, cells: U8) -> U8:
+    """Put pictures [R, H, W, 3], [C, H, W, 3] and [R, C, H, W, 3] on one sheet, the cells last."""
     rows, columns, height, width, _ = cells.shape
     gap = max(1, height // GAP)
     sheet = np.full(((rows + 1) * height + gap, (columns + 1) * width + gap, 3), PAPER, np.uint8)
