@@ -45,6 +45,10 @@ def command(
         str | None,
         typer.Option("--range", help="generic: values of its images, 255, 1 or sym."),
     ] = None,
+    domains: Annotated[
+        str | None,
+        typer.Option(help="starganv2: names of its domains, in its order: female,male."),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16.")] = False,
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Add graphs that compute in float16, with their errors.")
@@ -70,6 +74,7 @@ def command(
         arcface=arcface,
         landmarks=landmarks,
         value_range=value_range,
+        domains=domains,
     )
     with announce(quiet=as_json) as progress:
         notes = export(

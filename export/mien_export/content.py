@@ -26,6 +26,7 @@ class Extras:
     arcface: a recognition network, any that the family arcface reads.
     value_range: which numbers a network means by black and white: 255 (0 to 255), 1 (0 to 1),
         sym (-1 to 1).
+    domains: names of a network's domains, in its order, with commas between them.
     """
 
     vgg: Path | None = None
@@ -34,6 +35,7 @@ class Extras:
     landmarks: Path | None = None
     arcface: Path | None = None
     value_range: str | None = field(default=None, metadata={"option": "range"})
+    domains: str | None = None
 
     def only(self, *names: str, family: str) -> None:
         """Raise InputError where something is given that the family has no use for."""

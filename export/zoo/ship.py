@@ -48,7 +48,7 @@ BUNDLES = {
     "embedder": Shipped("arcface", "embedder/embedder.safetensors"),
     "vaegan": Shipped("vaegan", "vaegan/vaegan.safetensors"),
     "lookalike": Shipped("lookalike", "lookalike/lookalike.safetensors"),
-    "starganv2": Shipped("starganv2", "starganv2/nets_ema.ckpt"),
+    "starganv2": Shipped("starganv2", "starganv2/nets_ema.ckpt", Extras(domains="female,male")),
     "faces": Shipped(
         "faces",
         "faces/detector.safetensors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.animation import Animation
 from mien.bundles import detector_path, style_path
-from mien.edits import merge as merging
-from mien.edits.crops import scaled, scaled_all, size_of
+from mien.edits.crops import size_of
 from mien.edits.directions import move
 from mien.edits.draw import draw
 from mien.edits.express import express, expression_from_codes, strengths_between
@@ -22,7 +21,6 @@ from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
 from mien.edits.presets import settings_of
 from mien.edits.project import Projection, crops, project
-from mien.edits.ranges import Range
 from mien.edits.settings import Settings
 from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
 from mien.edits.swap import Swap, SwapSettings, swap
@@ -31,6 +29,7 @@ from mien.errors import InputError
 from mien.faces.align import AlignedFace, align
 from mien.faces.landmarks import Landmarks, as_landmarks
 from mien.faces.paste import FEATHER, paste
+from mien.family_verbs import FamilyVerbs, pixels_of
 from mien.images import Image, Picture, as_rgb
 from mien.networks import Networks
 from mien.provenance import digest
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 FAMILY = "stylegan2"
 
 
-class Studio:
+class Studio(FamilyVerbs):
     """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
 
     Args:
@@ -101,10 +100,6 @@ class Studio:
     def label_dim(self) -> int:
         """Classes of the generator; 0 means none."""
         return size_of(self.engine, "label_dim")
-
-    def face_size(self, family: str) -> int:
-        """Width and height in px of the faces that a family's network takes: "vaegan", ..."""
-        return size_of(self._networks[family])
 
     def align(
         self,
@@ -253,7 +248,7 @@ class Studio:
         """
         return project(
             self.engine,
-            crops([_pixels(face) for face in faces], self.resolution),
+            crops([pixels_of(face) for face in faces], self.resolution),
             settings_of(settings),
             start=start,
             every=every,
@@ -271,7 +266,7 @@ class Studio:
 
         Raises ArchMismatch where the bundle has no encoder.
         """
-        pictures = crops([_pixels(face)], self.resolution)
+        pictures = crops([pixels_of(face)], self.resolution)
         code: NDArray[np.float32] = self.engine.run("invert", picture=pictures)["ws"][0]
         return code
 
@@ -392,7 +387,7 @@ class Studio:
 
         Raises InputError: no pairs, unequal counts, or faces of another size.
         """
-        faces = [_pixels(face) for face in (*neutral, *emotional)]
+        faces = [pixels_of(face) for face in (*neutral, *emotional)]
         codes = self.project_all(faces, settings, callback=callback) if faces else []
         return expression_from_codes(
             codes[: len(neutral)],
@@ -427,7 +422,7 @@ class Studio:
         Raises InputError: weights and masks at once, or of another number, or sizes that the
         network does not take.
         """
-        engine, pixels = self._networks["adain"], _pixels(content)
+        engine, pixels = self._networks["adain"], pixels_of(content)
         several = [style] if isinstance(style, str | Path | Picture | np.ndarray) else list(style)
         pictures = [
             as_rgb(style_path(one) if isinstance(one, str | Path) else one) for one in several
@@ -469,7 +464,7 @@ class Studio:
             ArchMismatch: the bundle has no recogniser; its hint says how to make one that has.
             InputError, NotFinite: as `project`.
         """
-        faces = crops([_pixels(identity), _pixels(attributes)], self.resolution)
+        faces = crops([pixels_of(identity), pixels_of(attributes)], self.resolution)
         return swap(
             self.engine,
             faces[0],
@@ -482,56 +477,6 @@ class Studio:
             save=None if save is None else Path(save),
             resume=resume,
         )
-
-    def merge(
-        self,
-        content: AlignedFace | Image,
-        pattern: AlignedFace | Image,
-        *,
-        strength: float = 1.0,
-        blocks: Range = "all",
-        learned: bool = True,
-    ) -> Picture:
-        """Merge two aligned faces; with the arguments exchanged, the other way round.
-
-        Args:
-            content, pattern: squares of any size, which are scaled to the network's.
-            strength: 0 draws the content again, 1 merges.
-            blocks: the sizes of detail that merge: "middle" (16 and 32 px), "coarse", "fine",
-                "all", numbers, or px such as "8-16px". The others keep the content.
-            learned: with the trained merge; False puts the content's code at the mean and
-                deviation of the pattern's, without parameters.
-
-        Raises InputError: no square, blocks that do not exist, a strength beyond 0 to 1.
-        """
-        engine = self._networks[merging.FAMILY]
-        faces = self._scaled(merging.FAMILY, {"content": content, "pattern": pattern})
-        drawn = merging.merge(
-            engine, faces[:1], faces[1:], strength=strength, blocks=blocks, learned=learned
-        )
-        return Picture(drawn[0], ("merge",), tuple(map(digest, faces)))
-
-    def merge_sheet(
-        self,
-        contents: Sequence[AlignedFace | Image],
-        patterns: Sequence[AlignedFace | Image],
-        *,
-        strength: float = 1.0,
-        blocks: Range = "all",
-        learned: bool = True,
-    ) -> Picture:
-        """Merge every content (rows) with every pattern (columns), the faces along the edges.
-
-        Arguments and errors are those of `merge`.
-        """
-        engine = self._networks[merging.FAMILY]
-        size = size_of(engine)
-        rows = scaled_all([_pixels(face) for face in contents], size, "content")
-        columns = scaled_all([_pixels(face) for face in patterns], size, "pattern")
-        sheet = merging.merge_sheet(
-            engine, rows, columns, strength=strength, blocks=blocks, learned=learned
-        )
-        return Picture(sheet, ("merge",), tuple(map(digest, [*rows, *columns])))
 
     def report(self) -> list[Choice]:
         """Who ran the graphs used so far, at which precision, how fast, and why not the others."""
@@ -548,13 +493,6 @@ class Studio:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def _scaled(
-        self, family: str, faces: Mapping[str, AlignedFace | Image]
-    ) -> NDArray[np.uint8]:  # [N, R, R, 3]
-        """Faces at the size of a family's network; their names are for messages."""
-        size = self.face_size(family)
-        return np.stack([scaled(_pixels(face), size, name) for name, face in faces.items()])
 
     def _landmarks(
         self,
@@ -602,7 +540,3 @@ class Studio:
                 hint="Was it projected with another bundle? Project it again with this one",
             )
         return array[None]
-
-
-def _pixels(face: AlignedFace | Image) -> NDArray[np.uint8]:
-    return face.image if isinstance(face, AlignedFace) else as_rgb(face)

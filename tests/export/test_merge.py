@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from tests.export.test_own_families import VAE, randomised
 
 import mien_engines
 from mien import Studio, provenance
@@ -21,18 +19,13 @@ from mien.edits.merge import block_px, block_weights
 from mien.errors import ArchMismatch, InputError
 from mien.images import load, save
 from mien_engines import Bundle, Engine
-from mien_export.export import export
-from mien_export.nets.vaegan import VaeGan
 
-R, LATENT, BLOCKS = 32, 12, 4
+R, BLOCKS = 32, 4
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("merge")
-    torch.save(randomised(VaeGan(VAE)), folder / "vaegan.pt")
-    export("vaegan", folder / "vaegan.pt", folder / "bundle")
-    return Bundle.open(folder / "bundle")
+def bundle(own_bundles: dict[str, Bundle]) -> Bundle:
+    return own_bundles["vaegan"]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.export.rtx import BOTH
+from tests.export.tiny_starganv2 import (
+    DOMAINS,
+    GRAPHS,
+    LATENT,
+    PLAIN,
+    SKIP,
+    STYLE,
+    drawn,
+    laplacian,
+    tiny_checkpoint,
+)
 from tests.golden import load_golden, seeded
 from torch import Tensor, nn
 
@@ -20,32 +31,16 @@ from mien_engines import Bundle
 from mien_engines.errors import ArchMismatch, InputError, MienError, NonFiniteWeights
 from mien_export.checkpoints import read_starganv2
 from mien_export.content import Extras
-from mien_export.export import export
 from mien_export.families.starganv2 import content, networks_from_checkpoint
-from mien_export.nets import fan as fan_module
 from mien_export.nets.fan import Fan, fan_from_tensors, landmarks_from_heatmaps, masks_from_heatmaps
-from mien_export.nets.starganv2 import Config, Generator
-from mien_export.nets.starganv2_styles import MappingNetwork, StyleEncoder, of_domain
+from mien_export.nets.starganv2_styles import StyleEncoder, of_domain
 from mien_export.to_onnx import onnx_from_module
 
 Checkpoint = dict[str, Any]
 
 OF_RANGE = 1e-4  # float32 on another machine agrees to this share of the output's range
 GOLDEN = ("starganv2-128", "starganv2-128-hpf")
-DOMAINS, LATENT, STYLE = 3, 6, 10
-# Small networks: 64 px with the skip, one feature of 32 px in it, and FAN; 32 px without.
-SKIP = Config((6, 8, 8, 10, 10, 10), STYLE, True)
-PLAIN = Config((6, 10, 10, 10), STYLE, False)
-GRAPHS = {
-    "skip": ("style_latent", "style_reference", "translate", "heatmaps", "landmarks"),
-    "plain": ("style_latent", "style_reference", "translate"),
-}
 EVERY = [(name, graph) for name, graphs in GRAPHS.items() for graph in graphs]
-
-
-def laplacian(w_hpf: float = 1.0) -> Tensor:
-    kernel = torch.tensor([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]])
-    return kernel / w_hpf
 
 
 def golden_checkpoint(name: str) -> Checkpoint:
@@ -68,47 +63,6 @@ def golden_fan() -> dict[str, Tensor]:
         key: torch.from_numpy(np.array(seeded.tensor(key, tuple(shape), spec["init"])))
         for key, shape in spec["tensors"].items()
     }
-
-
-def drawn(net: nn.Module, init: str = "he") -> dict[str, Tensor]:
-    """Weights for a network that build up neither to infinity nor to nothing."""
-    return {
-        name: torch.from_numpy(np.array(seeded.tensor(f"tiny.{name}", tuple(x.shape), init)))
-        for name, x in net.state_dict().items()
-    }
-
-
-def tiny_checkpoint(config: Config) -> Checkpoint:
-    """A file as clovaai writes it: with the decoder's shortcuts, even where they are not used."""
-    generator = drawn(Generator(config))
-    shortcuts = drawn(Generator(Config(config.widths, STYLE, False)))
-    generator |= {key: x for key, x in shortcuts.items() if "conv1x1" in key}
-    halvings = len(config.widths) - 1 - config.skip
-    widths = [6, *(8 for _ in range(halvings))]
-    checkpoint: Checkpoint = {
-        "generator": generator,
-        "mapping_network": drawn(MappingNetwork([LATENT, 12, 12], [12, 12, STYLE], DOMAINS)),
-        "style_encoder": drawn(StyleEncoder(widths, STYLE, DOMAINS)),
-    }
-    if config.skip:
-        generator["hpf.filter"] = laplacian()
-        checkpoint["fan"] = drawn(Fan(fan_module.Config((8, 8, 8, 16), 1), 256), "he*0.7")
-    return checkpoint
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("starganv2")
-    for name, config in (("skip", SKIP), ("plain", PLAIN)):
-        torch.save(tiny_checkpoint(config), folder / f"{name}.ckpt")
-    return {name: folder / f"{name}.ckpt" for name in GRAPHS}
-
-
-@pytest.fixture(scope="module")
-def bundles(files: dict[str, Path]) -> dict[str, Bundle]:
-    for name, path in files.items():
-        export("starganv2", path, path.parent / name)
-    return {name: Bundle.open(path.parent / name) for name, path in files.items()}
 
 
 class Networks(nn.Module):
@@ -212,9 +166,11 @@ def feeds(bundle: Bundle, graph: str, batch: int, rng: np.random.Generator) -> d
     assert isinstance(size, int)
     blobs = torch.from_numpy(rng.uniform(0, 255, (batch, 3, 9, 9)).astype(np.float32))
     picture = F.interpolate(blobs, (size, size), mode="bicubic").clip(0, 255).byte()
+    picture = picture.permute(0, 2, 3, 1).contiguous()
     masks = rng.uniform(0, 1, (2, batch, 1, size, size)).astype(np.float32)
     drawn = {
-        "picture": picture.permute(0, 2, 3, 1).contiguous().numpy(),
+        "picture": picture.numpy(),
+        "reference": picture.flip(1).numpy(),
         "domain": rng.integers(0, DOMAINS, batch),
         "z": rng.standard_normal((batch, LATENT)).astype(np.float32),
         "style": rng.standard_normal((batch, STYLE)).astype(np.float32),
@@ -234,10 +190,10 @@ def agree(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None
 
 @pytest.mark.parametrize(("name", "graph"), EVERY)
 def test_a_batch_of_three_is_three_of_one(
-    bundles: dict[str, Bundle], rng: np.random.Generator, name: str, graph: str
+    star_bundles: dict[str, Bundle], rng: np.random.Generator, name: str, graph: str
 ) -> None:
-    inputs = feeds(bundles[name], graph, 3, rng)
-    with mien_engines.open(bundles[name], "ort") as engine:
+    inputs = feeds(star_bundles[name], graph, 3, rng)
+    with mien_engines.open(star_bundles[name], "ort") as engine:
         together = engine.run(graph, **inputs)
         for i in range(3):
             alone = engine.run(graph, **{key: x[i : i + 1] for key, x in inputs.items()})
@@ -246,33 +202,36 @@ def test_a_batch_of_three_is_three_of_one(
 
 @pytest.mark.parametrize(("name", "graph"), EVERY)
 def test_openvino_agrees(
-    bundles: dict[str, Bundle], rng: np.random.Generator, name: str, graph: str
+    star_bundles: dict[str, Bundle], rng: np.random.Generator, name: str, graph: str
 ) -> None:
-    inputs = feeds(bundles[name], graph, 1, rng)
+    inputs = feeds(star_bundles[name], graph, 1, rng)
     try:
-        other = mien_engines.open(bundles[name], "ov")
+        other = mien_engines.open(star_bundles[name], "ov")
     except MienError as error:
         pytest.skip(str(error))
-    with other, mien_engines.open(bundles[name], "ort") as engine:
+    with other, mien_engines.open(star_bundles[name], "ort") as engine:
         agree(other.run(graph, **inputs), engine.run(graph, **inputs))
 
 
 @BOTH
 @pytest.mark.parametrize(("name", "graph"), EVERY)
 def test_tensorrt_parses_and_builds_without_a_gpu(
-    bundles: dict[str, Bundle], name: str, graph: str, assert_it_builds: Callable[..., None]
+    star_bundles: dict[str, Bundle], name: str, graph: str, assert_it_builds: Callable[..., None]
 ) -> None:
-    assert_it_builds(bundles[name].graph_path(graph))
+    assert_it_builds(star_bundles[name].graph_path(graph))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_pictures_go_through_the_networks(
-    bundles: dict[str, Bundle], files: dict[str, Path], rng: np.random.Generator, name: str
+    star_bundles: dict[str, Bundle],
+    star_files: dict[str, Path],
+    rng: np.random.Generator,
+    name: str,
 ) -> None:
-    networks = Networks(files[name])
-    with mien_engines.open(bundles[name], "ort") as engine:
-        inputs = feeds(bundles[name], "translate", 3, rng)
-        codes = feeds(bundles[name], "style_latent", 3, rng)
+    networks = Networks(star_files[name])
+    with mien_engines.open(star_bundles[name], "ort") as engine:
+        inputs = feeds(star_bundles[name], "translate", 3, rng)
+        codes = feeds(star_bundles[name], "style_latent", 3, rng)
         image = torch.from_numpy(inputs["picture"]).permute(0, 3, 1, 2) / 127.5 - 1
         masks = [torch.from_numpy(inputs[key]) for key in ("mask_0", "mask_1") if key in inputs]
         z, domain = torch.from_numpy(codes["z"]), torch.from_numpy(codes["domain"])
@@ -290,16 +249,16 @@ def test_pictures_go_through_the_networks(
 
 
 def test_masks_and_landmarks_are_those_of_the_picture_at_256_px(
-    bundles: dict[str, Bundle], files: dict[str, Path], rng: np.random.Generator
+    star_bundles: dict[str, Bundle], star_files: dict[str, Path], rng: np.random.Generator
 ) -> None:
-    fan = fan_from_tensors(read_starganv2(files["skip"]).networks["fan"])
-    inputs = feeds(bundles["skip"], "heatmaps", 1, rng)
+    fan = fan_from_tensors(read_starganv2(star_files["skip"]).networks["fan"])
+    inputs = feeds(star_bundles["skip"], "heatmaps", 1, rng)
     image = torch.from_numpy(inputs["picture"]).permute(0, 3, 1, 2) / 127.5 - 1
     maps = fan(F.interpolate(image, (256, 256), mode="bilinear"))
     large = F.interpolate(maps, scale_factor=4, mode="bilinear", align_corners=True)
     masks = [F.interpolate(x, (64, 64), mode="bilinear") for x in masks_from_heatmaps(large)]
     assert all(mask.max() > 0.2 for mask in masks)
-    with mien_engines.open(bundles["skip"], "ort") as engine:
+    with mien_engines.open(star_bundles["skip"], "ort") as engine:
         found = engine.run("heatmaps", **inputs)
         places = engine.run("landmarks", **inputs)["landmarks"]
     agree(found, {"mask_0": masks[0].numpy(), "mask_1": masks[1].numpy()})
@@ -325,22 +284,22 @@ def test_a_broken_heat_map_is_seen_in_the_masks() -> None:
 
 
 def test_the_constants_and_properties_describe_the_networks(
-    bundles: dict[str, Bundle], files: dict[str, Path]
+    star_bundles: dict[str, Bundle], star_files: dict[str, Path]
 ) -> None:
-    tensors = read_starganv2(files["plain"]).networks["mapping_network"]
+    tensors = read_starganv2(star_files["plain"]).networks["mapping_network"]
     hidden = np.random.RandomState(42).randn(10_000, LATENT).astype(np.float32)
     for key in ("shared.0", "shared.2", "unshared.2.0"):
         hidden = np.maximum(hidden @ tensors[f"{key}.weight"].T + tensors[f"{key}.bias"], 0)
     styles = hidden @ tensors["unshared.2.2.weight"].T + tensors["unshared.2.2.bias"]
-    mean = bundles["plain"].constants["style_mean"]
+    mean = star_bundles["plain"].constants["style_mean"]
     assert mean.shape == (DOMAINS, STYLE)
     np.testing.assert_allclose(mean[2], styles.mean(0), rtol=0, atol=1e-4)
     sizes = {"style_dim": STYLE, "latent_dim": LATENT, "domains": DOMAINS}
-    assert bundles["plain"].spec.properties == {"resolution": 32, "w_hpf": 0.0, **sizes}
-    assert bundles["skip"].spec.properties == {"resolution": 64, "w_hpf": 1.0, **sizes}
+    assert star_bundles["plain"].spec.properties == {"resolution": 32, "w_hpf": 0.0, **sizes}
+    assert star_bundles["skip"].spec.properties == {"resolution": 64, "w_hpf": 1.0, **sizes}
     for name, graphs in GRAPHS.items():
-        assert set(bundles[name].spec.graphs) == set(graphs)
-        assert bundles[name].graph("translate").frequent
+        assert set(star_bundles[name].spec.graphs) == set(graphs)
+        assert star_bundles[name].graph("translate").frequent
 
 
 def test_an_older_file_without_the_filter_has_that_of_w_hpf_1(tmp_path: Path) -> None:
@@ -348,7 +307,7 @@ def test_an_older_file_without_the_filter_has_that_of_w_hpf_1(tmp_path: Path) ->
     del checkpoint["generator"]["hpf.filter"], checkpoint["fan"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
     old = content(tmp_path / "old.ckpt", Extras())
-    assert [graph.name for graph in old.graphs] == list(GRAPHS["plain"])
+    assert [graph.name for graph in old.graphs] == list(GRAPHS["plain"][:3])
     assert len(old.notes) == 2
     assert "high-pass" in old.notes[0]
     assert "masks" in old.notes[1]
@@ -356,6 +315,14 @@ def test_an_older_file_without_the_filter_has_that_of_w_hpf_1(tmp_path: Path) ->
     checkpoint["generator"]["hpf.filter"] = laplacian(2)
     torch.save(checkpoint, tmp_path / "new.ckpt")
     assert content(tmp_path / "new.ckpt", Extras()).properties["w_hpf"] == 2
+
+
+def test_domains_take_the_names_that_are_given(star_files: dict[str, Path]) -> None:
+    named = content(star_files["plain"], Extras(domains="cat, dog,wild"))
+    assert named.properties["domain_names"] == ["cat", "dog", "wild"]
+    for names in ("cat,dog", "cat,dog,dog", "cat,,dog", "a,b,c,d"):
+        with pytest.raises(InputError, match="no 3 different names"):
+            content(star_files["plain"], Extras(domains=names))
 
 
 def test_the_landmark_network_alone_is_a_bundle_of_its_own(tmp_path: Path) -> None:
@@ -367,6 +334,8 @@ def test_the_landmark_network_alone_is_a_bundle_of_its_own(tmp_path: Path) -> No
     assert [graph.name for graph in found.graphs] == ["heatmaps", "landmarks"]
     assert found.format == "clovaai-wing"
     assert found.properties == {"resolution": 256}
+    with pytest.raises(InputError, match="no use for --domains"):
+        content(tmp_path / "wing.ckpt", Extras(domains="a,b"))
 
 
 def without(network: str, key: str) -> Callable[[Checkpoint], None]:
@@ -454,6 +423,6 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         read_starganv2(tmp_path / "x.ckpt")
 
 
-def test_extras_of_other_families_are_refused(files: dict[str, Path]) -> None:
+def test_extras_of_other_families_are_refused(star_files: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="no use for --vgg"):
-        content(files["plain"], Extras(vgg=Path("vgg16.pth")))
+        content(star_files["plain"], Extras(vgg=Path("vgg16.pth")))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien_engines.errors import ArchMismatch
+from mien_engines.errors import ArchMismatch, InputError
 from mien_export.checkpoints import StarganV2Checkpoint, read_starganv2
 from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras, Property
@@ -32,9 +31,10 @@ def content(checkpoint: Path, extras: Extras) -> Content:
 
     Raises ModelError, InputError.
     """
-    extras.only(family="starganv2")
+    extras.only("domains", family="starganv2")
     read = read_starganv2(checkpoint)
     if read.format == "clovaai-wing":
+        extras.only(family="starganv2 of FAN alone")
         with naming(checkpoint):
             fan_alone = _fan(read, SIZE)
         return Content(
@@ -52,7 +52,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
         graphs=starganv2_graphs(generator, mapping, encoder, fan),
         format=read.format,
         sha256=read.sha256,
-        properties=_properties(generator, mapping),
+        properties=_properties(generator, mapping) | _names(extras, len(mapping.unshared)),
         constants={"style_mean": style_mean(mapping)},
         notes=_notes(read, generator),
     )
@@ -94,7 +94,20 @@ def style_mean(mapping: MappingNetwork) -> NDArray[np.float32]:
     return mean
 
 
-def _properties(generator: Generator, mapping: MappingNetwork) -> Mapping[str, Property]:
+def _names(extras: Extras, count: int) -> dict[str, Property]:
+    """The names that were given to the domains. Raises InputError where their number differs."""
+    if extras.domains is None:
+        return {}
+    names = [name.strip() for name in extras.domains.split(",")]
+    if len(set(names) - {""}) != count:
+        raise InputError(
+            f"--domains {extras.domains!r} has no {count} different names, one for each domain",
+            hint="Type them with commas, in the checkpoint's order: female,male",
+        )
+    return {"domain_names": list[int | float | str](names)}
+
+
+def _properties(generator: Generator, mapping: MappingNetwork) -> dict[str, Property]:
     return {
         "resolution": generator.config.resolution,
         "style_dim": generator.config.style_dim,

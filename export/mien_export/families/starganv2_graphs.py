@@ -63,6 +63,33 @@ class Translate(nn.Module):
         return to_uint8(self.generator(from_uint8(picture), style, masks))
 
 
+class TranslateFrame(nn.Module):
+    """picture, style -> picture in that style; the masks are FAN's own of that picture."""
+
+    def __init__(self, generator: Generator, fan: Fan) -> None:
+        super().__init__()
+        self.heatmaps = Heatmaps(fan, generator.config.resolution)
+        self.translate = Translate(generator)
+
+    def forward(self, picture: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = self.translate(picture, style, *self.heatmaps(picture))
+        return result
+
+
+class TranslateReference(nn.Module):
+    """picture, reference, domain -> picture in the reference's style, and that style."""
+
+    def __init__(self, frame: nn.Module, encoder: StyleEncoder) -> None:
+        super().__init__()
+        self.frame, self.style = frame, StyleReference(encoder)
+
+    def forward(
+        self, picture: Tensor, reference: Tensor, domain: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        style = self.style(reference, domain)
+        return *self.frame(picture, style), style
+
+
 class Heatmaps(nn.Module):
     """picture -> the two masks of a translation.
 
@@ -105,6 +132,7 @@ def starganv2_graphs(
         range=(0, domains - 1),
     )  # fmt: skip
     style_spec = floats("style", ("N", generator.config.style_dim), "style code")
+    code = StyleLatent(mapping)(z, domain)
     graphs = [
         Graph(
             "style_latent",
@@ -124,9 +152,16 @@ def starganv2_graphs(
             EXACT,
             samples={"picture": picture[:1], "domain": domain[:1]},
         ),
-        _translation(generator, picture, StyleLatent(mapping)(z, domain), style_spec),
+        _translation(generator, picture, code, style_spec),
     ]
-    return graphs + ([] if fan is None else fan_graphs(fan, size))
+    if fan is not None:
+        graphs += fan_graphs(fan, size)
+    frame = _one_pass(generator, fan)
+    if isinstance(frame, TranslateFrame):
+        graphs.append(_framed(frame, picture, code, style_spec))
+    if frame is not None:
+        graphs.append(_guided(frame, encoder, picture, domain, (domain_spec, style_spec)))
+    return graphs
 
 
 def fan_graphs(fan: Fan, size: int) -> list[Graph]:
@@ -166,6 +201,49 @@ def _translation(
         PICTURE,
         frequent=True,
         samples={"picture": picture[:1], **{name: mask[:1] for name, mask in named.items()}},
+    )
+
+
+def _one_pass(generator: Generator, fan: Fan | None) -> nn.Module | None:
+    """picture, style -> picture; None where masks are needed and nothing draws them."""
+    if not generator.config.skip:
+        return Translate(generator)
+    return None if fan is None else TranslateFrame(generator, fan)
+
+
+def _framed(frame: TranslateFrame, picture: Tensor, style: Tensor, style_spec: TensorSpec) -> Graph:
+    """FAN and the generator as one graph, for frames of a video in a style that is known."""
+    size = picture.shape[1]
+    return Graph(
+        "translate_frame",
+        frame,
+        (picture, style),
+        (picture_spec("picture", size, size), style_spec),
+        (picture_spec("picture_next", size, size), ENERGY),
+        SWITCHING,
+        frequent=True,
+        samples={"picture": picture[:1]},
+    )
+
+
+def _guided(
+    frame: nn.Module,
+    encoder: StyleEncoder,
+    picture: Tensor,
+    domain: Tensor,
+    specs: tuple[TensorSpec, TensorSpec],
+) -> Graph:
+    """All that a translation by a reference takes, as one graph: two pictures in, one out."""
+    size, (domain_spec, style_spec) = picture.shape[1], specs
+    return Graph(
+        "translate_reference",
+        TranslateReference(frame, encoder),
+        (picture, picture.flip(0), domain),
+        (picture_spec("picture", size, size), picture_spec("reference", size, size), domain_spec),
+        (picture_spec("picture_next", size, size), ENERGY, style_spec),
+        SWITCHING if isinstance(frame, TranslateFrame) else PICTURE,
+        frequent=True,
+        samples={"picture": picture[:1], "reference": picture[1:], "domain": domain[:1]},
     )
 
 

@@ -32,6 +32,8 @@ VERBS = {
     "stylize": "Draw a picture in the style of others.",
     "swap": "Give one face the identity of another.",
     "merge": "Merge two faces, or one with many.",
+    "translate": "Draw a face in the style of another domain.",
+    "lookalikes": "Draw faces that share a face's identity, or a labelled set.",
     "render": "Draw a code, or a face that does not exist.",
     "provenance": "Say what a picture's file states of its making.",
 }

@@ -12,6 +12,23 @@ from mien.edits.loop import Step
 
 
 @contextlib.contextmanager
+def count_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback that shows how many are done, and of how many."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
 def step_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[Step], None]]:
     """Yield a callback that shows a run's steps and its loss."""
     console = Console(stderr=True)
