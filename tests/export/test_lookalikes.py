@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.export.examples import run_example
 from tests.export.own import LOOK
 from tests.export.test_arcface import tiny as recogniser_tensors
 
@@ -390,3 +391,17 @@ def test_the_command_line_refuses_in_one_line(
     assert text in said
     assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_example_runs(
+    own_bundles: dict[str, Bundle],
+    judge: Path,
+    judged: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundles = [own_bundles["lookalike"].folder, *([judge] if judged else [])]
+    written = run_example("13_lookalikes", bundles, tmp_path, monkeypatch)
+    assert written == ["lookalikes.png", "set", "walk.gif"]
+    assert (tmp_path / "set" / "mark" / "00003.png").is_file()

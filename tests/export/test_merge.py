@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.export.examples import run_example
 
 import mien_engines
 from mien import Studio, provenance
@@ -212,3 +213,9 @@ def test_the_command_line_refuses_in_one_line(
                  "--bundle", str(bundle.folder)]) == 1  # fmt: skip
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_example_runs(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = run_example("11_merge", [bundle.folder], tmp_path, monkeypatch)
+    assert len(written) == 6
+    assert "many-with-one.png" in written

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.export.examples import run_example
 from tests.export.test_starganv2 import Networks, golden_checkpoint
 from tests.export.tiny_starganv2 import DOMAINS, LATENT, STYLE
 from tests.golden import load_golden, seeded
@@ -420,3 +421,12 @@ def test_the_official_networks_are_drawn_with(tmp_path: Path) -> None:
         for i, code in enumerate(styles):
             found = translated(engine, picture[i], FaceStyle(code, "to 0", (), network))
             np.testing.assert_allclose(found, levels[i], rtol=0, atol=0.6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_runs(
+    star_bundles: dict[str, Bundle], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = run_example("12_translate", [star_bundles[kind].folder], tmp_path, monkeypatch)
+    assert len(written) == 6
+    assert "between.gif" in written
