@@ -41,14 +41,15 @@ DEEPER = (*WIDTHS, 128)  # with the high-pass skip it goes a block deeper
 MANY = 16  # look-alikes of one face; patterns of one sheet
 
 
-def bundle(family: str, graphs: list[Graph], folder: Path, **properties: int | float) -> Path:
+def bundle(family: str, graphs: list[Graph], folder: Path) -> Path:
     write_bundle(
         folder / family,
         graphs,
         name=family,
         family=family.partition("-")[0],
         source=Source(file="none", format="random weights", sha256="0" * 64, licence="none"),
-        properties={"resolution": SIDE, **properties},
+        properties={"resolution": SIDE},
+        constants={},
     )
     return folder / family
 

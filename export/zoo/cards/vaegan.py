@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bundles import bundle_path
+from mien.edits.merge import block_px, block_weights
 from mien_engines import Engine
 from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
@@ -32,7 +33,7 @@ def card(record: Record, data: Path) -> Card:
     with open_engine(bundle_path("vaegan")) as engine:
         again = _through(engine, pictures)
         merged = {name: _merged(engine, pictures, name) for name in ("merge", "merge_plain")}
-        middle = _merged(engine, pictures[:SHOWN], "merge", _middle(engine))
+        middle = _merged(engine, pictures[:SHOWN], "merge", block_weights(engine, "middle", 1.0))
     judge = Judge(data)
     own, drawn = judge.embed(pictures), judge.embed(merged["merge"])
     parents = [(drawn * x).sum(1) for x in (own, np.roll(own, -1, 0))]
@@ -63,14 +64,14 @@ def _through(engine: Engine, pictures: U8) -> U8:
     drawn = []
     for start in range(0, len(pictures), BATCH):
         mu = engine.run("encode", picture=pictures[start : start + BATCH])["mu"]
-        codes = np.repeat(mu[:, None], _blocks(engine), 1)
+        codes = np.repeat(mu[:, None], len(block_px(engine)), 1)
         drawn.append(engine.run("generate", codes=codes)["picture"])
     return np.concatenate(drawn)
 
 
 def _merged(engine: Engine, pictures: U8, graph: str, weight: F32 | None = None) -> U8:
     patterns = np.roll(pictures, -1, 0)
-    full = np.ones(_blocks(engine), np.float32) if weight is None else weight
+    full = block_weights(engine, "all", 1.0) if weight is None else weight
     return np.concatenate(
         [
             engine.run(
@@ -82,18 +83,6 @@ def _merged(engine: Engine, pictures: U8, graph: str, weight: F32 | None = None)
             for i in range(0, len(pictures), BATCH)
         ]
     )
-
-
-def _blocks(engine: Engine) -> int:
-    blocks = engine.bundle.spec.properties["blocks"]
-    assert isinstance(blocks, int)
-    return blocks
-
-
-def _middle(engine: Engine) -> F32:
-    weight = np.zeros(_blocks(engine), np.float32)
-    weight[len(weight) // 3 : -(len(weight) // 3)] = 1
-    return weight
 
 
 def _what() -> str:
