@@ -90,18 +90,21 @@ class FamilyVerbs(ABC):
         strength: float = 1.0,
         blocks: Range = "all",
         learned: bool = True,
+        callback: Callable[[int, int], object] | None = None,
     ) -> Picture:
         """Merge every content (rows) with every pattern (columns), the faces along the edges.
 
-        Arguments and errors are those of `merge`.
+        callback: called with how many are drawn, and of how many. The other arguments and the
+        errors are those of `merge`.
         """
         engine = self._networks[merging.FAMILY]
         size = size_of(engine)
         rows = scaled_all([pixels_of(face) for face in contents], size, "content")
         columns = scaled_all([pixels_of(face) for face in patterns], size, "pattern")
         sheet = merging.merge_sheet(
-            engine, rows, columns, strength=strength, blocks=blocks, learned=learned
-        )
+            engine, rows, columns,
+            strength=strength, blocks=blocks, learned=learned, callback=callback,
+        )  # fmt: skip
         return Picture(sheet, ("merge",), tuple(map(digest, [*rows, *columns])))
 
     def align_for_translation(
@@ -141,7 +144,7 @@ class FamilyVerbs(ABC):
         reference: AlignedFace | Image | None = None,
         domain: Domain | None = None,
         seed: int | None = None,
-        psi: float = 1.0,
+        psi: float | None = None,
     ) -> FaceStyle:
         """Find a style for `translate`, to be used for any number of pictures.
 
@@ -149,15 +152,14 @@ class FamilyVerbs(ABC):
             reference: an aligned face of the domain; None means a style of nobody.
             domain: number, or name where the bundle has names.
             seed: of nobody's style; None means the mean style of the domain.
-            psi: truncation of nobody's style: 1 keeps it, 0 is the mean.
+            psi: truncation of that style: 1, or None, keeps it, 0 is the mean.
 
-        Raises InputError: no such domain, or a reference with a seed.
+        Raises InputError: no such domain, a reference with a seed, psi without a seed.
         """
         engine = self._networks[translation.FAMILY]
         if reference is None:
             return translation.style_of_domain(engine, domain, seed, psi)
-        if seed is not None:
-            raise InputError("a reference and a seed were both given", hint="Leave one of them out")
+        _check_guided(seed, psi)
         face = self._scaled(translation.FAMILY, {"reference": reference})[0]
         return translation.style_of_reference(engine, face, domain)
 
@@ -169,7 +171,7 @@ class FamilyVerbs(ABC):
         reference: AlignedFace | Image | None = None,
         domain: Domain | None = None,
         seed: int | None = None,
-        psi: float = 1.0,
+        psi: float | None = None,
     ) -> Picture:
         """Draw a face in the style of another domain (StarGAN v2); pose and expression stay.
 
@@ -182,15 +184,16 @@ class FamilyVerbs(ABC):
             ArchMismatch: a style of another network, or no FAN where the network needs its masks.
         """
         engine = self._networks[translation.FAMILY]
-        if style is not None and (reference, domain, seed) != (None, None, None):
+        if style is not None and any(x is not None for x in (reference, domain, seed, psi)):
             raise InputError(
                 "a style was given, and what to make one of", hint="Leave one of them out"
             )
-        if reference is not None and seed is None:
+        if reference is not None:
+            _check_guided(seed, psi)
             pair = self._scaled(translation.FAMILY, {"face": face, "reference": reference})
             drawn, what = translation.guided(engine, pair[0], pair[1], domain)
             return Picture(drawn, (f"translate {what}",), tuple(map(digest, pair)))
-        found = style or self.face_style(reference=reference, domain=domain, seed=seed, psi=psi)
+        found = style or translation.style_of_domain(engine, domain, seed, psi)
         pixels = self._scaled(translation.FAMILY, {"face": face})[0]
         drawn = translation.translated(engine, pixels, found)
         return Picture(drawn, (f"translate {found.what}",), (digest(pixels), *found.sources))
@@ -201,17 +204,18 @@ class FamilyVerbs(ABC):
         references: Sequence[AlignedFace | Image],
         *,
         domain: Domain | None,
+        callback: Callable[[int, int], object] | None = None,
     ) -> Picture:
         """Draw every face (columns) in the style of every reference (rows), all of one domain.
 
-        Errors are those of `translate`.
+        callback: called with how many are drawn, and of how many. Errors are those of `translate`.
         """
         engine = self._networks[translation.FAMILY]
         size = size_of(engine)
         columns = scaled_all([pixels_of(face) for face in faces], size, "face")
         rows = scaled_all([pixels_of(face) for face in references], size, "reference")
         styles = [translation.style_of_reference(engine, row, domain) for row in rows]
-        sheet = translation.translation_sheet(engine, columns, rows, styles)
+        sheet = translation.translation_sheet(engine, columns, rows, styles, callback)
         done = f"translate {styles[0].what}"
         return Picture(sheet, (done,), tuple(map(digest, [*columns, *rows])))
 
@@ -222,16 +226,17 @@ class FamilyVerbs(ABC):
         *,
         frames: int = translation.FRAMES,
         frames_per_second: float = 12.5,
+        callback: Callable[[int, int], object] | None = None,
     ) -> Animation:
         """Draw a face on its way from the first style through all others.
 
-        frames: from each style to the next. Raises InputError for fewer than two styles, and as
-        `translate`.
+        frames: from each style to the next. callback: called with how many are drawn, and of how
+        many. Raises InputError for fewer than two styles, and as `translate`.
         """
         engine = self._networks[translation.FAMILY]
         pixels = self._scaled(translation.FAMILY, {"face": face})
         passed = translation.way(styles, frames)
-        drawn = translation.translated_all(engine, pixels, passed)[:, 0]
+        drawn = translation.translated_all(engine, pixels, passed, callback)[:, 0]
         edits = dict.fromkeys(f"translate {style.what}" for style in styles)
         sources = dict.fromkeys(source for style in styles for source in style.sources)
         return Animation(drawn, frames_per_second, tuple(edits), (digest(pixels[0]), *sources))
@@ -239,7 +244,7 @@ class FamilyVerbs(ABC):
     def lookalikes(
         self,
         face: AlignedFace | Image,
-        n: int = 16,
+        n: int | None = None,
         *,
         seed: int = 0,
         control: ArrayLike | None = None,
@@ -251,7 +256,7 @@ class FamilyVerbs(ABC):
 
         Args:
             face: a square of any size, which is scaled to the network's.
-            n: how many. seed: of their controls; the first ones of more are those of fewer.
+            n: how many, 16 unasked. seed: of their controls; the first ones of more are those of fewer.
             control: float32 [n, C] or [C] to draw with, instead of random ones.
             between: keep those whose cosine to the face is in this band, and draw until there are
                 n. Cosines are those of the family arcface.
@@ -259,20 +264,24 @@ class FamilyVerbs(ABC):
             callback: called with how many there are, and n.
 
         Raises:
-            InputError: n, seed or band out of range, controls of another shape, or with a band or
-                another n, or too few look-alikes in the band.
+            InputError: n, seed or band out of range; controls of another shape, or beside a band
+                or another n; too few look-alikes in the band.
             ArchMismatch: cosines without a bundle of family arcface.
         """
         engine = self._networks[lookalike.FAMILY]
         pixels = self._scaled(lookalike.FAMILY, {"face": face})[0]
         judge = self._networks[lookalike.JUDGE] if cosines or between is not None else None
         if control is None:
+            many = lookalike.MANY if n is None else n
             return lookalike.lookalikes(
-                engine, pixels, n, seed=seed, between=between, judge=judge, callback=callback
+                engine, pixels, many, seed=seed, between=between, judge=judge, callback=callback
             )
         controls = lookalike.as_controls(control, size_of(engine, "control"))
-        if between is not None:
-            raise InputError("controls and a band were both given", hint="Leave one of them out")
+        if between is not None or n not in (None, len(controls)):
+            raise InputError(
+                f"{len(controls)} controls were given, and n or a band, which are of random ones",
+                hint="Leave one of them out",
+            )
         return lookalike.with_controls(engine, pixels, controls, judge)
 
     def lookalike_walk(
@@ -345,6 +354,14 @@ class FamilyVerbs(ABC):
         """Faces at the size of a family's network; their names are for messages."""
         size = self.face_size(family)
         return np.stack([scaled(pixels_of(face), size, name) for name, face in faces.items()])
+
+
+def _check_guided(seed: int | None, psi: float | None) -> None:
+    if seed is not None or psi is not None:
+        raise InputError(
+            "a reference was given, and a seed or psi, which are of random styles",
+            hint="Leave one of them out",
+        )
 
 
 def pixels_of(face: AlignedFace | Image) -> NDArray[np.uint8]:

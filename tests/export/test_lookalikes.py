@@ -157,9 +157,13 @@ def test_a_band_without_faces_says_where_they_are(studio: Studio, rng: np.random
         ({"between": (0.5, 0.5)}, "between is 0.5 to 0.5"),
         ({"between": (0.2, 1.5)}, "expected cosines"),
         ({"between": (float("nan"), 1.0)}, "between is nan"),
-        ({"control": np.zeros(4)}, r"the controls have shape \(1, 4\), expected \[N, 3\]"),
-        ({"control": np.full(3, np.nan)}, "all finite"),
-        ({"control": np.zeros(3), "between": (0.1, 0.2)}, "both given"),
+        (
+            {"n": None, "control": np.zeros(4)},
+            r"the controls have shape \(1, 4\), expected \[N, 3\]",
+        ),
+        ({"n": None, "control": np.full(3, np.nan)}, "all finite"),
+        ({"n": None, "control": np.zeros(3), "between": (0.1, 0.2)}, "n or a band, which are"),
+        ({"control": np.zeros(3)}, "1 controls were given, and n"),
         ({"face": np.zeros((5, 6, 3), np.uint8)}, "the face is 6 x 5 px"),
     ],
 )
@@ -371,6 +375,7 @@ def test_the_command_line_draws_sheets_walks_and_sets(
         (["0.png", "-o", "walk.gif"], "Add --walk 0"),
         (["0.png", "-o", "walk", "--walk", "0"], "not named as a picture"),
         (["0.png", "-o", "o.png", "--between", "0.5"], "Type two cosines"),
+        (["0.png", "-o", "o.png", "--between", "0:1", "--walk", "0"], "Leave one of them out"),
         (["0.png", "0.png", "-o", "set"], "two photographs have one name"),
     ],
 )

@@ -256,7 +256,11 @@ def test_domains_have_names_where_the_bundle_says_them(
         ({"domain": "male"}, "there is no domain 'male'"),
         ({"domain": 1, "psi": float("nan")}, "psi is nan"),
         ({"domain": 1, "reference": np.zeros((9, 8, 3), np.uint8)}, "the reference is 8 x 9 px"),
-        ({"domain": 1, "seed": 4, "reference": np.zeros((8, 8, 3), np.uint8)}, "both given"),
+        ({"domain": 1, "seed": 4, "reference": np.zeros((8, 8, 3), np.uint8)}, "of random styles"),
+        ({"domain": 1, "psi": 0.5, "reference": np.zeros((8, 8, 3), np.uint8)}, "of random"),
+        ({"domain": 1, "psi": 0.5}, "psi was given without a seed"),
+        ({"domain": 1, "seed": 2, "psi": float("inf")}, "psi is inf"),
+        ({"style": style(np.zeros(STYLE)), "psi": 0.5}, "and what to make one of"),
         ({"style": style(np.zeros(STYLE)), "domain": 1}, "and what to make one of"),
         ({"face": np.zeros((5, 6, 3), np.uint8), "domain": 0}, "the face is 6 x 5 px"),
     ],
@@ -380,6 +384,7 @@ def test_the_command_line_translates(
         (["0.png", "1.png", "-o", "o.gif", "--animate", "--domain", "1"], "Name one face"),
         (["0.png", "-o", "o.gif", "--animate", "--domain", "1"], "0 styles"),
         (["0.png", "1.png", "-o", "o.png", "--domain", "1"], "no reference was given"),
+        (["0.png", "1.png", "-o", "o.png", "--domain", "1", "--seed", "3"], "are of one face"),
     ],
 )
 def test_the_command_line_refuses_in_one_line(

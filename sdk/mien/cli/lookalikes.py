@@ -79,6 +79,8 @@ def command(
     is_walk, is_set = walk is not None, suffix not in {*SUFFIXES, *ANIMATED}
     if is_set and (is_walk or output.is_file()):
         raise InputError(f"{output.name} is not named as a picture", hint="Name it FILE.png")
+    if is_walk and band is not None:
+        raise InputError("--walk has no use for --between", hint="Leave one of them out")
     if suffix == ".gif" and not is_walk:
         raise InputError(f"{output.name} is an animation, expected of a walk", hint="Add --walk 0")
     if not is_set and len(faces) > 1:

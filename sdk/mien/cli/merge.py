@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,6 +53,7 @@ def command(
 
     Example: mien merge anna.jpg mark.jpg eva.jpg tom.jpg -o sheet.png --reverse
     """
+    from mien.cli.progress import count_bar
     from mien.edits.merge import FAMILY
     from mien.studio import Studio
 
@@ -63,11 +64,12 @@ def command(
             crop_of(studio, photo, FAMILY, face, aligned=aligned) for photo in (one, *others)
         )
         contents, patterns = (rest, [first]) if reverse else ([first], rest)
-        how = {"strength": strength, "blocks": blocks, "learned": not plain}
+        how: dict[str, Any] = {"strength": strength, "blocks": blocks, "learned": not plain}
         if len(rest) == 1:
-            picture = studio.merge(contents[0], patterns[0], **how)  # type: ignore[arg-type]
+            picture = studio.merge(contents[0], patterns[0], **how)
         else:
-            picture = studio.merge_sheet(contents, patterns, **how)  # type: ignore[arg-type]
+            with count_bar("merging", quiet=as_json) as show:
+                picture = studio.merge_sheet(contents, patterns, **how, callback=show)
         engines = engines_used(studio.report())
     picture.save(output, mark=mark)
     answer(

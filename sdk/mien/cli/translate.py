@@ -43,7 +43,9 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="Of a random style; without it and a reference, the mean.")
     ] = None,
-    psi: Annotated[float, typer.Option(help="Of a random style: 1 keeps it, 0 is the mean.")] = 1.0,
+    psi: Annotated[
+        float | None, typer.Option(help="Of a random style: 1 keeps it, 0 is the mean.")
+    ] = None,
     animate: Annotated[
         bool, typer.Option("--animate", help="One face on its way through all references.")
     ] = False,
@@ -71,10 +73,16 @@ def command(
     --domain male -o sheet.png
     """
     from mien.animation import check_suffix
+    from mien.cli.progress import count_bar
     from mien.errors import InputError
     from mien.studio import Studio
 
     check_suffix(output) if animate else check_picture_name(output)
+    several = animate or len(faces) > 1 or len(references or []) > 1
+    if several and (seed, psi) != (None, None):
+        raise InputError("--seed and --psi are of one face", hint="Name references instead")
+    if animate and len(faces) > 1:
+        raise InputError(f"--animate with {len(faces)} faces", hint="Name one face")
     chosen = [] if bundle is None else [bundle]
     where = int(domain) if domain.isdigit() else domain or None
     with Studio(*chosen, backend=backend, detector=detector) as studio:
@@ -84,18 +92,17 @@ def command(
 
         sources, others = list(map(crop, faces)), list(map(crop, references or []))
         drawn: Picture | Animation
-        if animate:
-            if len(sources) != 1:
-                raise InputError(f"--animate with {len(sources)} faces", hint="Name one face")
-            styles = [studio.face_style(reference=other, domain=where) for other in others]
-            drawn = studio.translate_between(sources[0], styles, frames=frames)
-        elif len(sources) == 1 and len(others) <= 1:
-            reference = others[0] if others else None
-            drawn = studio.translate(
-                sources[0], reference=reference, domain=where, seed=seed, psi=psi
-            )
-        else:
-            drawn = studio.translate_sheet(sources, others, domain=where)
+        with count_bar("drawing", quiet=as_json) as show:
+            if animate:
+                styles = [studio.face_style(reference=other, domain=where) for other in others]
+                drawn = studio.translate_between(sources[0], styles, frames=frames, callback=show)
+            elif several:
+                drawn = studio.translate_sheet(sources, others, domain=where, callback=show)
+            else:
+                reference = others[0] if others else None
+                drawn = studio.translate(
+                    sources[0], reference=reference, domain=where, seed=seed, psi=psi
+                )
         engines = engines_used(studio.report())
     drawn.save(output, mark=mark)
     answer(

@@ -26,6 +26,7 @@ F32 = NDArray[np.float32]
 
 FAMILY = "lookalike"
 JUDGE = "arcface"  # the family whose network tells how alike two faces are
+MANY = 16  # drawn where nobody says how many
 BATCH = 32  # faces a call: more would only take memory
 MAX_FACES = 100_000
 TRIES = 50  # drawn for each that is wanted, before a band of likeness is given up

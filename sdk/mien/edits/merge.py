@@ -8,7 +8,7 @@ had in some sizes of detail alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -94,20 +94,26 @@ def merge_sheet(
     strength: float = 1.0,
     blocks: Range = "all",
     learned: bool = True,
+    callback: Callable[[int, int], object] | None = None,
 ) -> U8:  # [(N + 1) R + gap, (M + 1) R + gap, 3]
-    """Merge every content (rows) with every pattern (columns); each face is encoded once."""
+    """Merge every content (rows) with every pattern (columns); each face is encoded once.
+
+    callback: called with how many are drawn, and of how many. The rest is as in `merge`.
+    """
     weight = block_weights(engine, blocks, strength)
     own, other = (_encoded(engine, pictures) for pictures in (contents, patterns))
     pairs = np.array(list(product(range(len(own)), range(len(other)))))
-    drawn = [
-        engine.run(
+    drawn = []
+    for part in _batches(pairs):
+        outputs = engine.run(
             f"{_graph(learned)}_codes",
             content_mu=own[part[:, 0]],
             pattern_mu=other[part[:, 1]],
             weight=weight,
-        )["picture"]
-        for part in _batches(pairs)
-    ]
+        )
+        drawn.append(outputs["picture"])
+        if callback is not None:
+            callback(sum(map(len, drawn)), len(pairs))
     cells = np.concatenate(drawn).reshape(len(own), len(other), *contents.shape[1:])
     return laid_out(contents, patterns, cells)
 

@@ -7,7 +7,7 @@ the network has a high-pass skip, FAN's heat maps say which parts of the source 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,6 +29,7 @@ FRAMES = 12  # of an animation, from one reference to the next
 MAX_FRAMES = 1000
 
 Domain = int | str
+Callback = Callable[[int, int], object]  # pictures drawn, and of how many
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,21 +83,28 @@ def style_of_reference(engine: Engine, reference: U8, domain: Domain | None) -> 
 
 
 def style_of_domain(
-    engine: Engine, domain: Domain | None, seed: int | None, psi: float = 1.0
+    engine: Engine, domain: Domain | None, seed: int | None, psi: float | None = None
 ) -> FaceStyle:
     """Return a style of nobody: mean + psi (F(z) - mean), of a domain's mean style.
 
-    seed: of z; None means the mean itself. Raises InputError for a psi that is not finite.
+    seed: of z; None means the mean itself. psi: None means 1.
+    Raises InputError for a psi that is not finite, or without a seed.
     """
     number = domain_number(engine, domain)
-    if not np.isfinite(psi):
-        raise InputError(f"psi is {psi}, expected a number", hint="0 is the mean, 1 the code")
+    if psi is not None and not np.isfinite(psi):
+        raise InputError(f"psi is {psi}, expected a number", hint="0 is the mean, 1 the seed's")
+    if psi is not None and seed is None:
+        raise InputError("psi was given without a seed", hint="Without either it is the mean")
     mean = engine.bundle.constants["style_mean"][number].astype(np.float32)
     if seed is None:
         return _style(engine, mean, _towards(engine, number))
     z = np.random.RandomState(seed).randn(1, size_of(engine, "latent_dim")).astype(np.float32)
     drawn = engine.run("style_latent", z=z, domain=np.array([number]))["style"][0]
-    return _style(engine, mean + np.float32(psi) * (drawn - mean), _towards(engine, number))
+    return _style(
+        engine,
+        mean + np.float32(1 if psi is None else psi) * (drawn - mean),
+        _towards(engine, number),
+    )
 
 
 def blend(a: FaceStyle, b: FaceStyle, share: float) -> FaceStyle:
@@ -163,8 +171,12 @@ def translated_all(
     engine: Engine,
     pictures: U8,  # [N, R, R, 3]
     styles: Sequence[FaceStyle],  # M
+    callback: Callback | None = None,
 ) -> U8:  # [M, N, R, R, 3]
-    """Draw every face in every style; the masks of each face are drawn once."""
+    """Draw every face in every style; the masks of each face are drawn once.
+
+    callback: called with how many are drawn, and of how many. Raises as `translated`.
+    """
     check_masks(engine)
     for style in styles:
         style.check(engine.bundle)
@@ -177,6 +189,8 @@ def translated_all(
         kept = {name: mask[column] for name, mask in masks.items()}
         outputs = engine.run("translate", picture=pictures[column], style=codes[row], **kept)
         drawn.append(outputs["picture_next"])
+        if callback is not None:
+            callback(i + len(row), len(rows))
     return np.concatenate(drawn).reshape(len(codes), *pictures.shape)
 
 
@@ -185,9 +199,10 @@ def translation_sheet(
     pictures: U8,  # [N, R, R, 3]: along the top
     references: U8,  # [M, R, R, 3]: down the left
     styles: Sequence[FaceStyle],  # M, of the references
+    callback: Callback | None = None,
 ) -> U8:
     """Draw every face in the style of every reference, the paper's figure."""
-    return laid_out(references, pictures, translated_all(engine, pictures, styles))
+    return laid_out(references, pictures, translated_all(engine, pictures, styles, callback))
 
 
 def has_skip(engine: Engine) -> bool:
