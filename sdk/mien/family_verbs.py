@@ -256,7 +256,7 @@ class FamilyVerbs(ABC):
 
         Args:
             face: a square of any size, which is scaled to the network's.
-            n: how many, 16 unasked. seed: of their controls; the first ones of more are those of fewer.
+            n: how many, 16 unasked. seed: of their controls; the first of more are those of fewer.
             control: float32 [n, C] or [C] to draw with, instead of random ones.
             between: keep those whose cosine to the face is in this band, and draw until there are
                 n. Cosines are those of the family arcface.

@@ -260,6 +260,8 @@ def test_domains_have_names_where_the_bundle_says_them(
         ({"domain": 1, "psi": 0.5, "reference": np.zeros((8, 8, 3), np.uint8)}, "of random"),
         ({"domain": 1, "psi": 0.5}, "psi was given without a seed"),
         ({"domain": 1, "seed": 2, "psi": float("inf")}, "psi is inf"),
+        ({"domain": 1, "seed": -1}, "seed is -1, expected 0 to 4294967295"),
+        ({"domain": 1, "seed": 2**32}, "seed is 4294967296"),
         ({"style": style(np.zeros(STYLE)), "psi": 0.5}, "and what to make one of"),
         ({"style": style(np.zeros(STYLE)), "domain": 1}, "and what to make one of"),
         ({"face": np.zeros((5, 6, 3), np.uint8), "domain": 0}, "the face is 6 x 5 px"),

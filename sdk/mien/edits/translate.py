@@ -27,6 +27,7 @@ FAMILY = "starganv2"
 BATCH = 8  # pictures a call
 FRAMES = 12  # of an animation, from one reference to the next
 MAX_FRAMES = 1000
+SEEDS = 1 << 32  # of NumPy's generator
 
 Domain = int | str
 Callback = Callable[[int, int], object]  # pictures drawn, and of how many
@@ -88,23 +89,22 @@ def style_of_domain(
     """Return a style of nobody: mean + psi (F(z) - mean), of a domain's mean style.
 
     seed: of z; None means the mean itself. psi: None means 1.
-    Raises InputError for a psi that is not finite, or without a seed.
+    Raises InputError for a psi that is not finite, or without a seed, and a seed out of range.
     """
     number = domain_number(engine, domain)
     if psi is not None and not np.isfinite(psi):
         raise InputError(f"psi is {psi}, expected a number", hint="0 is the mean, 1 the seed's")
     if psi is not None and seed is None:
         raise InputError("psi was given without a seed", hint="Without either it is the mean")
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise InputError(f"seed is {seed}, expected 0 to {SEEDS - 1}")
     mean = engine.bundle.constants["style_mean"][number].astype(np.float32)
     if seed is None:
         return _style(engine, mean, _towards(engine, number))
     z = np.random.RandomState(seed).randn(1, size_of(engine, "latent_dim")).astype(np.float32)
     drawn = engine.run("style_latent", z=z, domain=np.array([number]))["style"][0]
-    return _style(
-        engine,
-        mean + np.float32(1 if psi is None else psi) * (drawn - mean),
-        _towards(engine, number),
-    )
+    code = drawn if psi is None else mean + np.float32(psi) * (drawn - mean)
+    return _style(engine, code, _towards(engine, number))
 
 
 def blend(a: FaceStyle, b: FaceStyle, share: float) -> FaceStyle:
