@@ -19,7 +19,6 @@ from tests.export.test_arcface import tiny as recogniser_tensors
 
 import mien_engines
 from mien import Studio, provenance
-from mien.bundles import built_in
 from mien.cli.main import main
 from mien.edits.lookalike import BATCH, control_of
 from mien.errors import ArchMismatch, InputError
@@ -191,10 +190,9 @@ def test_a_walk_that_cannot_be_is_refused(
 
 
 def test_without_a_judge_the_error_says_how_to_make_one(
-    own_bundles: dict[str, Bundle], tmp_path: Path
+    own_bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "embedder" in built_in():
-        pytest.skip("this copy of mien has the network")
+    monkeypatch.setattr("mien.networks.BUILT_IN", tmp_path / "none")
     face = np.zeros((R, R, 3), np.uint8)
     with Studio(own_bundles["lookalike"].folder, backend="ort") as studio:
         assert len(studio.lookalikes(face, 2)) == 2
@@ -210,9 +208,10 @@ def test_without_a_judge_the_error_says_how_to_make_one(
         assert "cosine" not in labels.read_text()
 
 
-def test_without_a_bundle_the_error_says_how_to_make_one() -> None:
-    if "lookalike" in built_in():
-        pytest.skip("this copy of mien has the network")
+def test_without_a_bundle_the_error_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.networks.BUILT_IN", tmp_path)
     with Studio() as studio, pytest.raises(ArchMismatch, match="mien export lookalike"):
         studio.lookalikes(np.zeros((R, R, 3), np.uint8))
 
