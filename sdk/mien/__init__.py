@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from mien.edits.express import express
     from mien.edits.expression import Expression, load_expression
     from mien.edits.latents import layer_range, mix
+    from mien.edits.lookalike import Lookalikes
     from mien.edits.presets import FAITHFUL, FAST, NVLABS
     from mien.edits.project import Projection
     from mien.edits.settings import NoiseSettings, ProjectionSettings
     from mien.edits.swap import Swap, SwapSettings
+    from mien.edits.translate import FaceStyle
     from mien.errors import MienError
     from mien.images import Picture
     from mien.studio import Studio
@@ -37,6 +39,8 @@ _HOMES = {
     "Expression": "mien.edits.expression",
     "FAITHFUL": "mien.edits.presets",
     "FAST": "mien.edits.presets",
+    "FaceStyle": "mien.edits.translate",
+    "Lookalikes": "mien.edits.lookalike",
     "MienError": "mien.errors",
     "NVLABS": "mien.edits.presets",
     "NoiseSettings": "mien.edits.settings",
@@ -60,6 +64,8 @@ __all__ = [
     "NVLABS",
     "Animation",
     "Expression",
+    "FaceStyle",
+    "Lookalikes",
     "MienError",
     "NoiseSettings",
     "Picture",

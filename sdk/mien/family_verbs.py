@@ -117,7 +117,7 @@ class FamilyVerbs(ABC):
     ) -> AlignedFace:
         """Cut a face out as `translate` wants it, at its size.
 
-        As `align` does, from which the first four arguments and the errors are; where the bundle
+        As `align` does, from which photo, landmarks, which and the errors are; where the bundle
         has FAN, its 98 landmarks then place the face anew (`mien.faces.wing`).
 
         mean: the .npz with the mean face that came with the checkpoint; None means mien's own.
