@@ -50,11 +50,6 @@ RUNS = [
 def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) -> None:
     if not ((BUILT_IN / "demo") / "bundle.json").is_file():
         pytest.skip("the demo bundle is not built: python export/zoo/ship.py")
-    if (
-        "studio.swap" in example.read_text()
-        and not (BUILT_IN / "demo" / "swap_step.onnx").is_file()
-    ):
-        pytest.skip("the demo bundle has no recognition network")
     if NEEDING.get(example.stem, "demo") not in built_in():
         pytest.skip(f"mien comes without a bundle of family {NEEDING[example.stem]}")
     if "portraits" in example.read_text() and not list(SAMPLES.glob("*.jpg")):

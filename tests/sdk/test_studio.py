@@ -141,7 +141,7 @@ def test_the_command_line_goes_the_whole_way(
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["mixx"], 1, "Did you mean mien mix?"),
+        (["mixx"], 2, "Did you mean mien mix?"),
         (["mix", "--nonsense"], 2, "mien mix --help"),
         (["align", "missing.jpg", "-o", "a.png"], 1, "missing.jpg"),
         (["mix", "missing.npy", "missing.npy", "-o", "a.png"], 1, "missing.npy"),
