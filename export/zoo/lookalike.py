@@ -5,8 +5,9 @@
 In turn: faces drawn again with all controls at zero (L1, VGG features), and with random controls,
 which have no target: an adversary judges the picture, a second head must read the controls from it
 (InfoGAN, Chen et al. 2016: what cannot be read is not used), and the encoder must find the same
-identity in it. RUN/lookalike.safetensors is what `mien export lookalike` reads. The published
-project states neither sizes nor losses; all but the 70, the 10 and where they enter is ours.
+identity in it. Of both, mien's embedder must take the picture for the face.
+RUN/lookalike.safetensors is what `mien export lookalike` reads. The published project states
+neither sizes nor losses; all but the 70, the 10 and where they enter is ours.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mien_export.nets.lookalike import Lookalike, LookalikeConfig
 from zoo.adversary import Adversary
 from zoo.averages import Averages
 from zoo.faces import Batches, as_images, learnt_and_held, load_faces
+from zoo.likeness import Likeness
 from zoo.losses import Vgg19Small, feature_distance
 from zoo.training import Training, arguments, train, write_half
 
@@ -33,6 +35,7 @@ RATE = 1e-3
 PIXELS, FEATURES = 2.0, 0.5
 ADVERSARIAL, FREE = 0.05, 0.3  # weight of the adversary on reconstructions and on free controls
 READ, SAME = 0.5, 0.5  # weights: the controls can be read, the identity stays
+LIKE = 1.0  # weight of the likeness
 SIZE = 1e-3  # penalty on large identities
 
 
@@ -62,6 +65,7 @@ class LookalikeTraining(Training):
         self.held = as_images(faces[held])
         self.faces = faces[learnt]
         self.features = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")
+        self.likeness = Likeness(CONFIG.resolution)
 
     def begin(self) -> None:
         self.net, self.reader = Lookalike(CONFIG), Reader(CONFIG.control)
@@ -99,6 +103,7 @@ class LookalikeTraining(Training):
             wanted = self.features(real)
         near = PIXELS * F.l1_loss(fake, real)
         near = near + FEATURES * feature_distance(self.features(fake), wanted)
+        near = near + LIKE * self.likeness.distance(fake, real)
         return near + SIZE * identity.square().mean(), fake
 
     def _free(self, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +115,7 @@ class LookalikeTraining(Training):
             again = self.net.encoder(fake.contiguous(memory_format=torch.channels_last)).float()
         read = F.mse_loss(self.reader(self.features(fake)), control) * 3  # 1 for a blind guess
         same = F.mse_loss(again, identity) / identity.var()
-        return READ * read + SAME * same, fake
+        return READ * read + SAME * same + LIKE * self.likeness.distance(fake, real), fake
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:

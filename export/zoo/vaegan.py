@@ -5,8 +5,9 @@
 In turn: faces through the VAE (L1, VGG features, KL divergence), and merges of two faces, which
 have no target: an adversary judges them, the content keeps the encoder's deep features, the pattern
 gives the mean and deviation of its shallow ones (Huang and Belongie 2017, with the VAE's encoder in
-place of VGG). RUN/vaegan.safetensors is what `mien export vaegan` reads. Batch normalisation and a
-discriminator on frozen features are ours; so is all that the published project does not state.
+place of VGG), and mien's embedder must see both in the face. RUN/vaegan.safetensors is what `mien
+export vaegan` reads. Batch normalisation and a discriminator on frozen features are ours; so is all
+that the published project does not state.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mien_export.nets.vaegan import VaeGan, VaeGanConfig
 from zoo.adversary import Adversary
 from zoo.averages import Averages
 from zoo.faces import Batches, as_images, learnt_and_held, load_faces
+from zoo.likeness import Likeness
 from zoo.losses import Vgg19Small, feature_distance
 from zoo.training import Training, arguments, train, write_half
 
@@ -32,7 +34,7 @@ BATCH = 24
 RATE = 1e-3
 PIXELS, FEATURES, KL = 2.0, 0.5, 2e-3
 ADVERSARIAL, MERGED = 0.05, 0.3  # weight of the adversary on reconstructions and on merges
-CONTENT, PATTERN = 1.0, 1.0
+CONTENT, PATTERN, LIKE = 0.5, 1.0, 3.0
 WARM_UP = 1000  # steps before the merge is trained
 
 
@@ -45,6 +47,7 @@ class VaeGanTraining(Training):
         self.held = as_images(faces[held])
         self.faces = faces[learnt]
         self.features = Vgg19Small(data / "weights/vgg19_16x/5SE.pth")
+        self.likeness = Likeness(CONFIG.resolution)
 
     def begin(self) -> None:
         self.net = VaeGan(CONFIG)
@@ -110,7 +113,9 @@ class VaeGanTraining(Training):
                 given = [x.float() for x in tower(pattern)]
         content = sum(_relative(found[i], kept[i]) for i in (3, 4))
         style = sum(_relative(_moments(found[i]), _moments(given[i])) for i in (0, 1, 2))
-        loss: Tensor = CONTENT * content + PATTERN * style * chosen.mean()
+        share = chosen.mean()
+        like = self.likeness.distance(fake, real, pattern)
+        loss: Tensor = CONTENT * content + share * (PATTERN * style + LIKE * like)
         return loss, fake
 
     @torch.no_grad()
