@@ -196,7 +196,9 @@ def measure(net: Vgg, bundle: Bundle, feeds: Feeds, options: argparse.Namespace)
 
 
 def show(rows: list[Row]) -> None:
-    print("| who | precision | median ms | p95 ms | best ms | n | times torch | of the best | loss |")
+    print(
+        "| who | precision | median ms | p95 ms | best ms | n | times torch | of the best | loss |"
+    )
     print("| --- | --- |" + " ---: |" * 7)
     for r in rows:
         print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,9 +87,7 @@ def objective(maps: Maps, image: Tensor, content: F32, style: F32) -> Tensor:  #
     ):
         total = total + float(weight) * (g - a).square().mean((1, 2))
     down, across = image.diff(dim=2), image.diff(dim=3)
-    return total + SMOOTHNESS * (
-        down.square().mean((1, 2, 3)) + across.square().mean((1, 2, 3))
-    )
+    return total + SMOOTHNESS * (down.square().mean((1, 2, 3)) + across.square().mean((1, 2, 3)))
 
 
 def constants(targets: dict[str, F32], names: tuple[str, ...] = LAYERS) -> dict[str, F32]:

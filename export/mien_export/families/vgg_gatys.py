@@ -67,7 +67,10 @@ def _targets(net: Vgg, layers: Layers) -> Graph:
         (picture_spec("content", "H", "W"), picture_spec("style", "S", "T")),
         tuple(specs),
         EXACT,
-        samples={"content": _picture(1, SAMPLE, SAMPLE, 0), "style": _picture(1, SAMPLE, SAMPLE, 1)},
+        samples={
+            "content": _picture(1, SAMPLE, SAMPLE, 0),
+            "style": _picture(1, SAMPLE, SAMPLE, 1),
+        },
     )
 
 

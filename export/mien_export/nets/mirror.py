@@ -97,7 +97,7 @@ def _unmirror_in_onnx(grad: Any) -> Any:
 
 
 def _folded_in_onnx(grad: Any, axis: int) -> Any:
-    """Put the first and the last line where they were copied from, and add them to what is there."""
+    """Add the first and the last line to those that they were copied from."""
 
     def cut(first: int, last: int) -> Any:
         ends = (op.Constant(value_ints=[i]) for i in (first, last, axis))

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.errors import InputError
 from mien.cli.options import Backend, Json, Mark, answer, engines_used, numbers
+from mien.errors import InputError
 
 
 def command(
@@ -26,7 +26,8 @@ def command(
     ] = None,
     size: Annotated[int | None, typer.Option(help="Longer side in px, at most 1024.")] = None,
     steps: Annotated[
-        str, typer.Option(help="Of each size, from coarse to fine: 200,100; each is twice the last.")
+        str,
+        typer.Option(help="Of each size, from coarse to fine: 200,100; each is twice the last."),
     ] = "",
     optimiser: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
     rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,

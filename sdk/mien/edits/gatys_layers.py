@@ -1,4 +1,4 @@
-"""Which layers of a VGG are compared, and the graphs of its bundle that serve them at least cost."""
+"""Which layers of a VGG are compared, and which graphs of its bundle hold them at least cost."""
 
 from __future__ import annotations
 

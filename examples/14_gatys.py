@@ -1,6 +1,6 @@
 """Paint a face in the style of a picture, by a search for the pixels (Gatys et al. 2016).
 
-python examples/11_gatys.py [PHOTO STYLE]
+python examples/14_gatys.py [PHOTO STYLE]
 
 Without a photograph, mien draws a face; "mosaic", "print", "strokes" and "waves" come with mien.
 """
