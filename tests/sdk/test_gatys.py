@@ -25,8 +25,8 @@ from mien.errors import ArchMismatch, InputError, NotFinite
 from mien.images import load, save
 from mien_engines import Bundle
 
-SMALL = mien.GatysSettings(size=64, steps=(6, 4))
-WIDE = (40, 64)  # height and width of the content, px
+SMALL = mien.GatysSettings(size=112, steps=(6, 4))
+WIDE = (72, 112)  # height and width of the content, px
 
 U8 = np.ndarray
 
@@ -42,7 +42,7 @@ def studio() -> Iterator[mien.Studio]:
 
 @pytest.fixture(scope="module")
 def content() -> U8:
-    coarse = np.random.default_rng(1).integers(0, 256, (5, 8, 3), np.uint8)
+    coarse = np.random.default_rng(1).integers(0, 256, (9, 14, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, WIDE[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
@@ -56,11 +56,11 @@ def style() -> U8:
 def test_a_search_lowers_the_loss_and_keeps_the_aspect(
     studio: mien.Studio, content: U8, style: U8, optimiser: Any
 ) -> None:
-    settings = replace(SMALL, size=48, steps=(25,), optimiser=optimiser)
+    settings = replace(SMALL, size=60, steps=(25,), optimiser=optimiser)
     found = studio.gatys(content, style, settings, every=5)
-    assert found.picture.size == (48, 30)
+    assert found.picture.size == (60, 39)
     assert found.losses[-1] < 0.5 * found.losses[0]
-    assert found.loss == pytest.approx(min(found.losses), rel=0.05)
+    assert found.loss <= min(found.losses)
     assert sum(found.terms.values()) == pytest.approx(found.loss, rel=1e-5)
     assert (found.steps, found.ended, found.finished) == (25, "steps", True)
     assert np.asarray(found).dtype == np.uint8
@@ -86,7 +86,7 @@ def test_sizes_go_from_coarse_to_fine_and_previews_are_whole(
     studio.gatys(content, style, replace(SMALL, steps=(4, 4)), every=2, callback=seen.append)
     assert [step.step for step in seen] == [0, 2, 4, 6]
     assert {step.steps for step in seen} == {8}
-    assert [step.codes.shape[2:] for step in seen] == [(20, 32)] * 2 + [WIDE] * 2
+    assert [step.codes.shape[2:] for step in seen] == [(36, 56)] * 2 + [WIDE] * 2
     assert {step.shown["picture"].shape for step in seen} == {(1, *WIDE, 3)}
     began = cv2.resize(seen[1].codes[0].transpose(1, 2, 0), WIDE[::-1])
     np.testing.assert_allclose(seen[2].codes[0].transpose(1, 2, 0), began, atol=0.7)
@@ -119,7 +119,7 @@ def test_the_mean_gram_matrix_has_the_gradient_of_the_weighted_losses(
         return engine.run(
             layers.graph("lbfgs"),
             image=targets[0]["image"],
-            style_weights=layers.style_weights * np.float32(1e6),
+            style_weights=layers.style_weights,
             content_weights=layers.content_weights,
             smoothness=np.zeros(1, np.float32),
             **grams,
@@ -211,7 +211,7 @@ def test_the_cheapest_graph_that_holds_the_layers_is_run(studio: mien.Studio) ->
     assert graph(style_layers="all") == "gatys_step"
     chosen = chosen_layers(engine, replace(FAST, style_layers={"conv2_2": 3.0}))
     assert dict(zip(chosen.grams, chosen.style_weights, strict=True)) == {
-        "gram_conv1_1": 0, "gram_conv2_1": 0, "gram_conv2_2": 3, "gram_conv3_1": 0,
+        "gram_conv1_1": 0, "gram_conv2_1": 0, "gram_conv2_2": 3e6, "gram_conv3_1": 0,
     }  # fmt: skip
 
 
@@ -250,7 +250,7 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any], text: str) ->
     [
         ({"style_layers": {"conv9_1": 1.0}}, {}, "style_layers: the network has no conv9_1"),
         ({"style_layers": {}, "content_layers": {}}, {}, "no layer has a weight"),
-        ({"steps": (1, 1, 1)}, {}, "and 16 x 10 px at first, expected sides of 32 to 1024 px"),
+        ({"steps": (1, 1, 1)}, {}, "and 28 x 18 px at first, expected sides of 32 to 1024 px"),
         ({}, {"weights": [1, 2]}, "1 styles with 2 weights"),
         ({}, {"weights": [0]}, "whose sum is above 0"),
         ({}, {"style": []}, "0 styles"),
@@ -276,10 +276,12 @@ def test_a_preset_that_does_not_exist_is_named(studio: mien.Studio, content: U8,
 
 
 def test_a_diverging_search_says_so(studio: mien.Studio, content: U8, style: U8) -> None:
+    heavy = replace(SMALL, style_weight=1e15, style_layers={"conv1_1": 3e23}, start="noise")
     with pytest.raises(NotFinite, match="NaN or infinity"):
-        studio.gatys(content, style, replace(SMALL, style_weight=1e15, content_weight=1e15,
-                                             smoothness=1e15, optimiser="adam",
-                                             style_layers={"conv1_1": 1e30}))  # fmt: skip
+        studio.gatys(content, 255 - style, replace(heavy, content_weight=1e15,
+                                                   content_layers={"conv2_2": 3e23}))  # fmt: skip
+    with pytest.raises(InputError, match="comes to 3e\\+39, more than float32 holds"):
+        studio.gatys(content, style, replace(heavy, style_layers={"conv1_1": 3e24}))
 
 
 def test_a_bundle_without_the_graphs_says_how_to_make_one(
@@ -304,14 +306,14 @@ def test_the_command_line_paints(
     paths = [str(save(x, tmp_path / n)) for x, n in ((content, "c.png"), (style, "s.png"))]
     output = tmp_path / "p.png"
     assert main([
-        "gatys", *paths, "-o", str(output), "--size", "64", "--steps", "6,4", "--backend", "ort",
+        "gatys", *paths, "-o", str(output), "--size", "112", "--steps", "6,4", "--backend", "ort",
         "--style-layers", "conv1_1=1,conv2_1=0.5", "--start", paths[0], "--json",
     ]) == 0  # fmt: skip
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     settings = replace(SMALL, style_layers={"conv1_1": 1.0, "conv2_1": 0.5})
     expected = studio.gatys(content, style, settings, start=content)
     assert record["loss"] == pytest.approx(expected.loss, rel=1e-3)
-    assert (record["steps"], record["size"], record["ended"]) == (10, [64, 40], "steps")
+    assert (record["steps"], record["size"], record["ended"]) == (10, [112, 72], "steps")
     difference = np.abs(load(output).astype(int) - expected.picture.array)
     assert np.quantile(difference, 0.95) <= 2
 

@@ -175,8 +175,8 @@ def _search(
 ) -> Outcome:
     """Search at one size."""
     constants = {
-        "style_weights": layers.style_weights * np.float32(settings.style_weight),
-        "content_weights": layers.content_weights * np.float32(settings.content_weight),
+        "style_weights": layers.style_weights,
+        "content_weights": layers.content_weights,
         "smoothness": scalar(settings.smoothness),
         **targets,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ KINDS: Mapping[Optimiser, str] = {"adam": "step", "lbfgs": "gradient"}
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A set of graphs, and a weight for each layer that they hold, in their order.
+    """A set of graphs, and the whole weight of each layer that they hold, in their order.
 
     grams, contents: names of the graphs' inputs that are targets.
     """
@@ -62,9 +62,16 @@ def chosen_layers(engine: Engine, settings: GatysSettings) -> Chosen:
         of_set,
         tuple(f"gram_{name}" for name in held[0]),
         tuple(f"content_{name}" for name in held[1]),
-        np.array([style.get(name, 0.0) for name in held[0]], np.float32),
-        np.array([content.get(name, 0.0) for name in held[1]], np.float32),
+        _whole([style.get(name, 0.0) for name in held[0]], settings.style_weight),
+        _whole([content.get(name, 0.0) for name in held[1]], settings.content_weight),
     )
+
+
+def _whole(weights: Sequence[float], factor: float) -> F32:
+    product = np.asarray(weights, np.float64) * factor
+    if product.max(initial=0) > np.finfo(np.float32).max:
+        raise InputError(f"a layer's weight comes to {product.max():.3g}, more than float32 holds")
+    return product.astype(np.float32)
 
 
 def used(weights: Mapping[str, float]) -> set[str]:
