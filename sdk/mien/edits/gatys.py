@@ -124,9 +124,15 @@ def gatys(
                 least = float(step.loss[0])
                 drawn.save(save, mark=mark)
             if callback is not None:
-                taken = {"step": begun + step.step, "steps": total}
-                passed, shown = time.perf_counter() - began, {"picture": drawn.array[None]}
-                callback(replace(step, **taken, seconds=passed, shown=shown))
+                callback(
+                    replace(
+                        step,
+                        step=begun + step.step,
+                        steps=total,
+                        seconds=time.perf_counter() - began,
+                        shown={"picture": drawn.array[None]},
+                    )
+                )
 
         outcome = _search(
             engine,

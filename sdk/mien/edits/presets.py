@@ -12,7 +12,7 @@ from mien.edits.settings import NoiseSettings, ProjectionSettings, Settings
 from mien.errors import InputError
 
 S = TypeVar("S")
-T = TypeVar("T", ProjectionSettings, NoiseSettings, GatysSettings)
+T = TypeVar("T", Settings, GatysSettings)
 
 # The published baseline, number for number. Its loop calls the optimiser before the gradient is
 # there, so that 150 rounds take 149 steps. Its noise term is constant in w, and left out. The decay

@@ -42,7 +42,7 @@ def descend_quasi_newton(
     """
     lbfgs = Lbfgs(history)
     state, done, began = RunState({}, {}), 0, time.perf_counter()
-    x = (image + 1) / 2
+    x = (image + 1) * np.float32(0.5)
 
     def passed() -> float:
         return time.perf_counter() - began
@@ -55,8 +55,8 @@ def descend_quasi_newton(
         return "seconds" if seconds is not None and passed() >= seconds else None
 
     while True:
-        x = x.clip(0, 1)
-        shown = 2 * x - 1
+        x = x.clip(0, 1).astype(np.float32)
+        shown = x * np.float32(2) - 1
         found = engine.run(graph, image=shown, **constants)
         loss, terms = found["loss"], found["terms"]
         state.offer({"code": shown, "loss": loss, "terms": terms})
@@ -67,7 +67,7 @@ def descend_quasi_newton(
             break
         if callback is not None and done % every == 0:
             callback(Step(done, steps, loss, terms, passed(), shown, {}))
-        x = x + lbfgs.move(2 * found["gradient"])
+        x = x + lbfgs.move(found["gradient"] * np.float32(2))
         done += 1
     best = state.best
     return Outcome(
