@@ -25,7 +25,7 @@ from mien.errors import ArchMismatch, InputError, NotFinite
 from mien.images import load, save
 from mien_engines import Bundle
 
-SMALL = mien.GatysSettings(size=112, steps=(6, 4))
+SMALL = mien.GatysSettings(size=112, steps=(6, 4), style_layers="published")
 WIDE = (72, 112)  # height and width of the content, px
 
 U8 = np.ndarray
@@ -201,7 +201,7 @@ def test_the_cheapest_graph_that_holds_the_layers_is_run(studio: mien.Studio) ->
     engine = studio._networks["vgg"]
 
     def graph(**changes: Any) -> str:
-        return chosen_layers(engine, replace(FAST, **changes)).graph("adam")
+        return chosen_layers(engine, replace(SMALL, **changes)).graph("adam")
 
     assert graph() == "gatys_published_step"
     assert graph(style_layers={"conv1_1": 1, "conv3_1": 2}) == "gatys_published_step"
@@ -209,16 +209,33 @@ def test_the_cheapest_graph_that_holds_the_layers_is_run(studio: mien.Studio) ->
     assert graph(style_layers={"conv4_1": 0, "conv1_1": 1}) == "gatys_published_step"
     assert graph(content_layers={"conv4_2": 1}) == "gatys_step"
     assert graph(style_layers="all") == "gatys_step"
-    chosen = chosen_layers(engine, replace(FAST, style_layers={"conv2_2": 3.0}))
+    chosen = chosen_layers(engine, replace(SMALL, style_layers={"conv2_2": 3.0}))
     assert dict(zip(chosen.grams, chosen.style_weights, strict=True)) == {
-        "gram_conv1_1": 0, "gram_conv2_1": 0, "gram_conv2_2": 3e6, "gram_conv3_1": 0,
+        "gram_conv1_1": 0, "gram_conv2_1": 0, "gram_conv2_2": 3, "gram_conv3_1": 0,
     }  # fmt: skip
+
+
+def test_relative_weights_are_those_over_the_targets_mean_squares(
+    studio: mien.Studio, content: U8, style: U8
+) -> None:
+    targets = studio._networks["vgg"].run("gatys_targets", content=content[None], style=style[None])
+    grams, maps = (
+        {layer: float(1 / np.square(targets[f"{kind}_{layer}"], dtype=np.float64).mean())}
+        for kind, layer in (("gram", "conv2_1"), ("content", "conv3_1"))
+    )
+    alone = replace(SMALL, steps=(1,), style_weight=3.0, content_weight=2.0, start="noise")
+    given = replace(alone, relative=False, style_layers=grams, content_layers=maps)
+    named = replace(alone, style_layers=dict.fromkeys(grams, 1.0),
+                    content_layers=dict.fromkeys(maps, 1.0))  # fmt: skip
+    found, expected = (studio.gatys(content, style, one).terms for one in (named, given))
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_published_recipe_is_system_2s() -> None:
     assert (PUBLISHED.optimiser, PUBLISHED.steps, PUBLISHED.history) == ("lbfgs", (620,), 100)
     assert (PUBLISHED.style_weight, PUBLISHED.content_weight, PUBLISHED.smoothness) == (1e6, 1, 0)
     assert (PUBLISHED.style_layers, PUBLISHED.content_layers) == ("published", "published")
+    assert (PUBLISHED.relative, PUBLISHED.start, PUBLISHED.colour) == (False, "content", "style")
     assert gatys_settings_of("published", size=128) == replace(PUBLISHED, size=128)
 
 
@@ -276,7 +293,9 @@ def test_a_preset_that_does_not_exist_is_named(studio: mien.Studio, content: U8,
 
 
 def test_a_diverging_search_says_so(studio: mien.Studio, content: U8, style: U8) -> None:
-    heavy = replace(SMALL, style_weight=1e15, style_layers={"conv1_1": 3e23}, start="noise")
+    heavy = replace(
+        SMALL, style_weight=1e15, style_layers={"conv1_1": 3e23}, start="noise", relative=False
+    )
     with pytest.raises(NotFinite, match="NaN or infinity"):
         studio.gatys(content, 255 - style, replace(heavy, content_weight=1e15,
                                                    content_layers={"conv2_2": 3e23}))  # fmt: skip

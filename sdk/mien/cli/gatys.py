@@ -27,7 +27,7 @@ def command(
     size: Annotated[int | None, typer.Option(help="Longer side in px, at most 1024.")] = None,
     steps: Annotated[
         str,
-        typer.Option(help="Of each size, from coarse to fine: 200,100; each is twice the last."),
+        typer.Option(help="Of each size, from coarse to fine: 150,80; each is twice the last."),
     ] = "",
     optimiser: Annotated[str | None, typer.Option(help="adam or lbfgs.")] = None,
     rate: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
@@ -37,6 +37,10 @@ def command(
     content_layers: Annotated[str, typer.Option(help="Likewise: conv2_2=1.")] = "",
     style_weight: Annotated[float | None, typer.Option(help="Of the Gram matrices.")] = None,
     content_weight: Annotated[float | None, typer.Option(help="Of the content's maps.")] = None,
+    relative: Annotated[
+        bool | None,
+        typer.Option("--relative/--absolute", help="Weigh each layer by what it is compared with."),
+    ] = None,
     smoothness: Annotated[float | None, typer.Option(help="Of neighbours' differences.")] = None,
     colour: Annotated[
         str | None, typer.Option(help="style; lightness or matched keep the picture's colours.")
@@ -79,6 +83,7 @@ def command(
         "content_layers": layers(content_layers, "--content-layers") if content_layers else None,
         "style_weight": style_weight,
         "content_weight": content_weight,
+        "relative": relative,
         "smoothness": smoothness,
         "colour": colour,
         "start": None if begin else start,
@@ -123,7 +128,7 @@ def command(
 
 
 def counts(text: str, option: str) -> tuple[int, ...]:
-    """Return the whole numbers of "200,100". Raises InputError, which names the option."""
+    """Return the whole numbers of "150,80". Raises InputError, which names the option."""
     found = numbers(text, option)
     if any(number != round(number) for number in found):
         raise InputError(f"{option} {text!r} has a fraction", hint="Type whole numbers")

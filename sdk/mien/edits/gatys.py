@@ -180,9 +180,13 @@ def _search(
     stop: threading.Event | None,
 ) -> Outcome:
     """Search at one size."""
+    grams, contents = layers.style_weights, layers.content_weights
+    if settings.relative:
+        grams = _relative(grams, [targets[name] for name in layers.grams])
+        contents = _relative(contents, [targets[name] for name in layers.contents])
     constants = {
-        "style_weights": layers.style_weights,
-        "content_weights": layers.content_weights,
+        "style_weights": grams,
+        "content_weights": contents,
         "smoothness": scalar(settings.smoothness),
         **targets,
     }
@@ -216,6 +220,13 @@ def _targets(
         for name in layers.grams:
             found[name] = found.get(name, np.float32(0)) + share * one[name]
     return found
+
+
+def _relative(weights: F32, targets: Sequence[F32]) -> F32:
+    """Divide weights by the mean squares of targets; one that is zero throughout has none."""
+    squares = [float(np.square(target, dtype=np.float64).mean()) or 1.0 for target in targets]
+    divided: F32 = (weights / np.array(squares)).astype(np.float32)
+    return divided
 
 
 def _shares(styles: Sequence[U8], weights: Sequence[float] | None) -> F32:
