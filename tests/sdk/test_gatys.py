@@ -218,6 +218,7 @@ def test_the_cheapest_graph_that_holds_the_layers_is_run(studio: mien.Studio) ->
 def test_relative_weights_are_those_over_the_targets_mean_squares(
     studio: mien.Studio, content: U8, style: U8
 ) -> None:
+    style = np.tile(style, (2, 2, 1))  # of the picture's longer side: it is not scaled
     targets = studio._networks["vgg"].run("gatys_targets", content=content[None], style=style[None])
     grams, maps = (
         {layer: float(1 / np.square(targets[f"{kind}_{layer}"], dtype=np.float64).mean())}
