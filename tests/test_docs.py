@@ -15,6 +15,7 @@ from mien import errors
 from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import PLUGIN_HELP, VERBS
 from mien.demo.run import SAMPLES
+from mien.edits.gatys_settings import GATYS_PRESETS, GatysSettings
 from mien.edits.presets import FAITHFUL, FAST, NVLABS
 from mien.edits.settings import ProjectionSettings
 
@@ -27,6 +28,7 @@ PROJECTING = (
     "08_express",
     "09_presets",
     "10_swap",
+    "14_gatys",
 )
 # Families that examples need and that mien may come without; tests/export runs these examples too,
 # with bundles of random networks.
@@ -114,6 +116,16 @@ def test_the_tables_of_settings_are_those_of_the_code() -> None:
     search = text[text.index("## NVlabs' projector") :]
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| \S.* \|$", search, re.MULTILINE)
     assert dict(rows) == {name: str(value) for name, value in asdict(NVLABS).items()}
+
+
+def test_the_table_of_gatys_settings_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "gatys.md").read_text("utf-8")
+    text = text[text.index("## Settings") : text.index("## Graphs")]
+    rows = re.findall(r"^\| `(\w+)` \| (\S.*) \| (\S.*) \|$", text, re.MULTILINE)
+    published = asdict(GATYS_PRESETS["published"])
+    assert {name: tuple(values) for name, *values in rows} == {
+        name: (str(value), str(published[name])) for name, value in asdict(GatysSettings()).items()
+    }
 
 
 def test_the_table_of_errors_is_that_of_the_code() -> None:

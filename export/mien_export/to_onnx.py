@@ -16,7 +16,7 @@ from onnx import ModelProto
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
-from mien_export.nets import adain, mirror, repeat
+from mien_export.nets import adain, mirror, repeat, unpool
 from mien_export.steps.trace import trace
 
 
@@ -28,6 +28,7 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.squeeze.dims: _squeezed,  # which the exporter has no translation of
     **repeat.TRANSLATIONS,
     **mirror.TRANSLATIONS,
+    **unpool.TRANSLATIONS,
 }
 OPSET = 18  # the exporter's own; others go through a converter that inlines functions
 MOST_SAMPLES = 64  # bound of the dynamic batch that torch.export wants to know

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mien.edits.directions import load_direction, move
     from mien.edits.express import express
     from mien.edits.expression import Expression, load_expression
+    from mien.edits.gatys import Painting
+    from mien.edits.gatys_settings import GatysSettings
     from mien.edits.latents import layer_range, mix
     from mien.edits.lookalike import Lookalikes
     from mien.edits.presets import FAITHFUL, FAST, NVLABS
@@ -40,10 +42,12 @@ _HOMES = {
     "FAITHFUL": "mien.edits.presets",
     "FAST": "mien.edits.presets",
     "FaceStyle": "mien.edits.translate",
+    "GatysSettings": "mien.edits.gatys_settings",
     "Lookalikes": "mien.edits.lookalike",
     "MienError": "mien.errors",
     "NVLABS": "mien.edits.presets",
     "NoiseSettings": "mien.edits.settings",
+    "Painting": "mien.edits.gatys",
     "Picture": "mien.images",
     "Projection": "mien.edits.project",
     "ProjectionSettings": "mien.edits.settings",
@@ -65,9 +69,11 @@ __all__ = [
     "Animation",
     "Expression",
     "FaceStyle",
+    "GatysSettings",
     "Lookalikes",
     "MienError",
     "NoiseSettings",
+    "Painting",
     "Picture",
     "Projection",
     "ProjectionSettings",

@@ -100,12 +100,7 @@ def save(
     Raises InputError for another suffix, or where it cannot be written.
     """
     path = Path(path)
-    kind = SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"{shown(path)}: pictures are not written as {path.suffix or 'a file without suffix'}",
-            hint=f"Name it {', '.join(SUFFIXES)}",
-        )
+    kind = check_name(path)
     partial = path.with_name(f".{path.name}.part")
     try:
         made = provenance.of_mien(edits, sources) if mark else None
@@ -119,6 +114,20 @@ def save(
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def check_name(path: Path) -> str:
+    """Return the format that a picture's name asks for, before work is done for it.
+
+    Raises InputError for another suffix.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"{shown(path)}: pictures are not written as {path.suffix or 'a file without suffix'}",
+            hint=f"Name it {', '.join(SUFFIXES)}",
+        )
+    return kind
 
 
 def _options(kind: str, made: provenance.Provenance | None) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from mien.edits.directions import move
 from mien.edits.draw import draw
 from mien.edits.express import express, expression_from_codes, strengths_between
 from mien.edits.expression import Expression, as_expression
+from mien.edits.gatys import Painting, gatys
+from mien.edits.gatys_settings import GatysSettings
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
-from mien.edits.presets import settings_of
+from mien.edits.presets import gatys_settings_of, settings_of
 from mien.edits.project import Projection, crops, project
 from mien.edits.settings import Settings
 from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
@@ -423,10 +425,7 @@ class Studio(FamilyVerbs):
         network does not take.
         """
         engine, pixels = self._networks["adain"], pixels_of(content)
-        several = [style] if isinstance(style, str | Path | Picture | np.ndarray) else list(style)
-        pictures = [
-            as_rgb(style_path(one) if isinstance(one, str | Path) else one) for one in several
-        ]
+        pictures = _style_pictures(style)
         styles = [style_of(engine, picture) for picture in pictures]
         if masks is not None and weights is not None:
             raise InputError("weights and masks were both given", hint="Leave one of them out")
@@ -438,6 +437,57 @@ class Studio(FamilyVerbs):
             mixed = blended(styles, weights)
             drawn = stylize(engine, pixels, mixed, strength=strength, keep_colour=keep_colour)
         return Picture(drawn, ("stylize",), tuple(map(digest, [pixels, *pictures])))
+
+    def gatys(
+        self,
+        content: AlignedFace | Image,
+        style: Image | Sequence[Image],
+        settings: GatysSettings | str | None = None,
+        *,
+        weights: Sequence[float] | None = None,
+        start: Image | None = None,
+        every: int = 10,
+        callback: Callable[[Step], object] | None = None,
+        seconds: float | None = None,
+        stop: threading.Event | None = None,
+        save: str | Path | None = None,
+        mark: bool = True,
+    ) -> Painting:
+        """Paint a picture in the style of one or more others, by a search for its pixels.
+
+        Slower than `stylize`, and free in what it takes of the style: layers, weights, sizes.
+
+        Args:
+            style: a picture, or several: they are blended by weights, which are made to sum 1.
+                "mosaic", "print", "strokes" and "waves" come with mien.
+            settings: mien.GatysSettings(...), or a preset by its name: "fast" or "published".
+            start: a picture to begin with; None follows the settings.
+            every: steps between two records. callback: called with each, a `Step`, whose
+                shown["picture"] is what was found so far, uint8 [1, H, W, 3].
+            seconds: end after so many. stop: set this event to end early; the best so far is
+                returned.
+            save: a picture file that has the best so far at each record, also where the run is
+                interrupted. mark: say in it who made it.
+
+        Raises:
+            InputError: sizes, weights or layers that do not fit, an unknown preset.
+            ArchMismatch: the bundle has no graph for these settings.
+            NotFinite: the search diverged.
+        """
+        return gatys(
+            self._networks["vgg"],
+            pixels_of(content),
+            _style_pictures(style),
+            gatys_settings_of(settings),
+            weights=weights,
+            start=None if start is None else as_rgb(start),
+            every=every,
+            callback=callback,
+            seconds=seconds,
+            stop=stop,
+            save=None if save is None else Path(save),
+            mark=mark,
+        )
 
     def swap(
         self,
@@ -540,3 +590,9 @@ class Studio(FamilyVerbs):
                 hint="Was it projected with another bundle? Project it again with this one",
             )
         return array[None]
+
+
+def _style_pictures(style: Image | Sequence[Image]) -> list[NDArray[np.uint8]]:
+    """One or several, by the names of mien's own or as any picture."""
+    several = [style] if isinstance(style, str | Path | Picture | np.ndarray) else list(style)
+    return [as_rgb(style_path(one) if isinstance(one, str | Path) else one) for one in several]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -11,13 +12,16 @@ import pytest
 from mien_export.precision import in_half
 
 
-def assert_builds(path: Path, largest_batch: int = 4, side: int = 1) -> None:
+def assert_builds(
+    path: Path, largest_batch: int = 4, side: int = 1, divisors: Mapping[str, int] | None = None
+) -> None:
     """Parse the graph and build an engine for batches of 1 to largest_batch, or skip.
 
     side: px of the sides that are open, which may be as many times larger as the batch.
+    divisors: input -> what its own sides are of those.
     """
     pytest.importorskip("tensorrt_rtx_libs", reason="TensorRT-RTX is not installed")
-    _build(path, largest_batch, side)
+    _build(path, largest_batch, side, divisors or {})
 
 
 def assert_builds_in_half(path: Path, largest_batch: int = 4, side: int = 1) -> None:
@@ -26,10 +30,10 @@ def assert_builds_in_half(path: Path, largest_batch: int = 4, side: int = 1) -> 
     with tempfile.TemporaryDirectory() as folder:
         narrow = Path(folder) / "half.onnx"
         onnx.save(in_half(onnx.load(path)), narrow)
-        _build(narrow, largest_batch, side)
+        _build(narrow, largest_batch, side, {})
 
 
-def _build(path: Path, largest_batch: int, side: int) -> None:
+def _build(path: Path, largest_batch: int, side: int, divisors: Mapping[str, int]) -> None:
     import tensorrt_rtx_bindings as trt
 
     logger = trt.Logger(trt.Logger.ERROR)
@@ -45,8 +49,9 @@ def _build(path: Path, largest_batch: int, side: int) -> None:
         tensor = network.get_input(i)
         shape = list(tensor.shape)
         dynamic = dynamic or -1 in shape
+        own = side // divisors.get(tensor.name, 1)
         sizes = (
-            [n if n >= 0 else b if place == 0 else b * side for place, n in enumerate(shape)]
+            [n if n >= 0 else b if place == 0 else b * own for place, n in enumerate(shape)]
             for b in (1, 1, largest_batch)
         )
         profile.set_shape(tensor.name, *sizes)

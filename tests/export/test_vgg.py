@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,27 @@ def distilled_maps(tensors: dict[str, Tensor], x: Tensor) -> tuple[list[Tensor],
             lifted.append(F.relu(F.conv2d(x, *lift)))
             last = x
     return lifted, last
+
+
+def distilled_layers(tensors: dict[str, Tensor]) -> Callable[[Tensor], list[Tensor]]:
+    """What each convolution gives, of images in [-1, 1]."""
+    names = [n[4:6] for n in tensors if n.endswith("weight") and len(n) == 13]
+
+    def maps(image: Tensor) -> list[Tensor]:
+        x, found = F.conv2d((image + 1) / 2, *_conv(tensors, "conv0")), []
+        for name in sorted(names):
+            if name[1] == "1" and name != "11":
+                x = F.max_pool2d(x, 2)
+            x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), *_conv(tensors, f"conv{name}"))
+            found.append(x)
+            x = F.relu(x)
+        return found
+
+    return maps
+
+
+def _conv(tensors: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    return tensors[f"{name}.weight"], tensors[f"{name}.bias"]
 
 
 def pictures(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""VGG-16 or VGG-19, whole, cut or distilled: feature maps, LPIPS, the code that AdaIN works on."""
+"""VGG-16 or VGG-19, whole, cut or distilled: feature maps, LPIPS, AdaIN's code, Gatys' steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mien_export.checkpoints import read_state_dict
 from mien_export.checkpoints.faults import naming
 from mien_export.checkpoints.vgg import read_vgg
 from mien_export.content import Content, Extras
+from mien_export.families.vgg_gatys import gatys_graphs
 from mien_export.graph import BATCH, EXACT, Graph, floats, picture_spec
 from mien_export.nets.lpips import LpipsFeatures, heads_from_tensors
 from mien_export.nets.pictures import from_uint8
@@ -36,6 +37,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
         graphs.append(_adain_encode(net))
     if extras.lpips is not None:
         graphs.append(_lpips(LpipsFeatures(net), extras.lpips))
+    graphs += gatys_graphs(net)
     return Content(
         graphs=graphs,
         format=f"vgg-{read.kind}",

@@ -35,16 +35,25 @@ class _Mirror(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """The edge is a copy of the second row, and column: it gets their gradients as well."""
-        rows = _folded(grad)
-        return _folded(rows.transpose(2, 3)).transpose(2, 3)
+        result: Tensor = _Unmirror.apply(grad)  # type: ignore[no-untyped-call]
+        return result
 
 
-def _folded(grad: Tensor) -> Tensor:  # [N, C, H + 2, W] -> [N, C, H, W]
-    inner, height = grad[:, :, 1:-1], grad.shape[2] - 2
-    above = F.pad(grad[:, :, :1], (0, 0, 1, height - 2))
-    below = F.pad(grad[:, :, -1:], (0, 0, height - 2, 1))
-    return inner + above + below
+class _Unmirror(torch.autograd.Function):
+    """The gradient, an operator too: traced by itself it is a page of arithmetic of sizes."""
+
+    @staticmethod
+    def forward(grad: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mien.unmirror(grad)
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Nothing of the gradient is needed."""
+
+    @staticmethod
+    def backward(ctx: Any, x: Tensor) -> Tensor:
+        return mirror(x)
 
 
 @torch.library.custom_op("mien::mirror", mutates_args=())
@@ -63,6 +72,47 @@ def _mirror_in_onnx(x: Any) -> Any:
     return op.Pad(x, sides, mode="reflect")
 
 
+@torch.library.custom_op("mien::unmirror", mutates_args=())
+def _unmirror(grad: Tensor) -> Tensor:  # [N, C, H + 2, W + 2] -> [N, C, H, W]
+    """The edge is a copy of the second row, and column: it gets their gradients as well."""
+    rows = _folded(grad)
+    return _folded(rows.transpose(2, 3)).transpose(2, 3).contiguous()
+
+
+def _folded(grad: Tensor) -> Tensor:  # [N, C, H + 2, W] -> [N, C, H, W]
+    inner, height = grad[:, :, 1:-1].clone(), grad.shape[2] - 2
+    inner[:, :, min(1, height - 1)] += grad[:, :, 0]
+    inner[:, :, max(0, height - 2)] += grad[:, :, -1]
+    return inner
+
+
+@_unmirror.register_fake
+def _(grad: Tensor) -> Tensor:
+    n, c, h, w = grad.shape
+    return grad.new_empty(n, c, h - 2, w - 2)
+
+
+def _unmirror_in_onnx(grad: Any) -> Any:
+    return _folded_in_onnx(_folded_in_onnx(grad, 2), 3)
+
+
+def _folded_in_onnx(grad: Any, axis: int) -> Any:
+    """Add the first and the last line to those that they were copied from."""
+
+    def cut(first: int, last: int) -> Any:
+        ends = (op.Constant(value_ints=[i]) for i in (first, last, axis))
+        return op.Slice(grad, *ends)
+
+    inner, place = cut(1, -1), 2 if axis == 2 else 3
+    length = op.Shape(inner, start=place, end=place + 1)
+    one, rest = op.Constant(value_ints=[1]), length - op.Constant(value_ints=[2])
+    along = op.Constant(value_ints=[axis])
+    above = op.Pad(cut(0, 1), op.Concat(one, rest, axis=0), None, along)
+    below = op.Pad(cut(-1, 1 << 62), op.Concat(rest, one, axis=0), None, along)
+    return inner + above + below
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.mien.mirror.default: _mirror_in_onnx
+    torch.ops.mien.mirror.default: _mirror_in_onnx,
+    torch.ops.mien.unmirror.default: _unmirror_in_onnx,
 }

@@ -50,7 +50,8 @@ def _(x: Tensor, times: int) -> Tensor:
     return x.new_empty(n, c, h * times, w * times)
 
 
-def _repeat_in_onnx(x: Any, times: int) -> Any:
+def repeat_in_onnx(x: Any, times: int) -> Any:
+    """Return the ONNX node of the operator."""
     scales = op.Constant(value_floats=[1.0, 1.0, float(times), float(times)])
     return op.Resize(
         x,
@@ -63,5 +64,5 @@ def _repeat_in_onnx(x: Any, times: int) -> Any:
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.mien.repeat.default: _repeat_in_onnx
+    torch.ops.mien.repeat.default: repeat_in_onnx
 }

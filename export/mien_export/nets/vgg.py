@@ -52,6 +52,23 @@ class Vgg(nn.Module):
                 maps[-1].append(x)
         return maps
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the convolutions, convS_I, from the first to the last."""
+        return tuple(self.convs)
+
+    def before_relu(self, image: Tensor, last: str) -> dict[str, Tensor]:
+        """Return what each convolution gives, by its name; none behind `last` is computed."""
+        found: dict[str, Tensor] = {}
+        x = self.input(image)
+        for name, convolution in self.convs.items():
+            first_of_stage = name.endswith("_1") and found
+            found[name] = convolution(F.max_pool2d(x, 2) if first_of_stage else x)
+            if name == last:
+                break
+            x = F.relu(found[name])
+        return found
+
     def lifted(self, maps: list[list[Tensor]]) -> list[Tensor]:
         """Return reluS_1 of every stage, at VGG-19's widths where the file can bring them there."""
         firsts = [stage[0] for stage in maps]

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
 from mien_export.nets.repeat import repeat
+from mien_export.nets.unpool import unpool
 
 aten = torch.ops.aten
 
@@ -72,14 +72,8 @@ def max_pool_gradient(
     ceil_mode: bool,
     indices: Tensor,
 ) -> Tensor:
-    """Gradient of max pooling by comparison: TensorRT's parser takes no MaxPool indices.
-
-    Ties share the gradient, where torch gives it to the first. Behind a ReLU ties have probability
-    zero except among zeros, where the ReLU's own gradient is zero.
-    """
-    size = _only_tiles(kernel, stride or kernel, padding)
-    largest: Tensor = repeat(F.max_pool2d(x, size), size)
-    return torch.where(x == largest, repeat(grad, size), 0.0)
+    """Gradient of max pooling over tiles, to the largest of each."""
+    return unpool(grad, x, _only_tiles(kernel, stride or kernel, padding))
 
 
 def avg_pool_gradient(

@@ -30,6 +30,7 @@ VERBS = {
     "make-expression": "Make an expression of photographs.",
     "move": "Move a face along an edit direction.",
     "stylize": "Draw a picture in the style of others.",
+    "gatys": "Paint a picture in the style of others, by a search for its pixels.",
     "swap": "Give one face the identity of another.",
     "merge": "Merge two faces, or one with many.",
     "translate": "Draw a face in the style of another domain.",

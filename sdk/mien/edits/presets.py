@@ -1,14 +1,18 @@
-"""Projection settings by name."""
+"""Settings by name: of projections, and of Gatys' style transfer."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from mien.edits.gatys_settings import GATYS_PRESETS, GatysSettings
 from mien.edits.settings import NoiseSettings, ProjectionSettings, Settings
 from mien.errors import InputError
+
+S = TypeVar("S")
+T = TypeVar("T", Settings, GatysSettings)
 
 # The published baseline, number for number. Its loop calls the optimiser before the gradient is
 # there, so that 150 rounds take 149 steps. Its noise term is constant in w, and left out. The decay
@@ -50,18 +54,31 @@ def settings_of(settings: Settings | str | None, **changes: Any) -> Settings:
 
     Raises InputError for a preset or a setting that does not exist.
     """
-    if isinstance(settings, str):
-        if settings not in PRESETS:
-            near = difflib.get_close_matches(settings, PRESETS, 1)
-            raise InputError(
-                f"there is no preset {settings!r}",
-                hint=f"Did you mean {near[0]}?" if near else f"There are {', '.join(PRESETS)}",
-            )
-        found = PRESETS[settings]
-    else:
-        found = settings or ProjectionSettings()
-    known = [field.name for field in fields(found)]
+    return changed(named(settings or ProjectionSettings(), PRESETS), **changes)
+
+
+def gatys_settings_of(settings: GatysSettings | str | None, **changes: Any) -> GatysSettings:
+    """Do so for Gatys' style transfer."""
+    return changed(named(settings or GatysSettings(), GATYS_PRESETS), **changes)
+
+
+def named(settings: S | str, presets: Mapping[str, S]) -> S:
+    """Return settings, or those of a preset by its name. Raises InputError."""
+    if not isinstance(settings, str):
+        return settings
+    if settings not in presets:
+        near = difflib.get_close_matches(settings, presets, 1)
+        raise InputError(
+            f"there is no preset {settings!r}",
+            hint=f"Did you mean {near[0]}?" if near else f"There are {', '.join(presets)}",
+        )
+    return presets[settings]
+
+
+def changed(settings: T, **changes: Any) -> T:
+    """Return settings with changes. Raises InputError for a setting that does not exist."""
+    known = [field.name for field in fields(settings)]
     for name in changes:
         if name not in known:
             raise InputError(f"these settings have no {name}", hint=f"They have {', '.join(known)}")
-    return replace(found, **changes)
+    return replace(settings, **changes)

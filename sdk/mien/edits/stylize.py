@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.edits.colour import with_hues_of
 from mien.errors import InputError
 from mien_engines import Engine
 
@@ -87,7 +87,7 @@ def stylize(
         alpha=np.array([strength], np.float32),
     )["drawn"][0]
     cut: U8 = drawn[: content.shape[0], : content.shape[1]]
-    return _recoloured(cut, content) if keep_colour else np.ascontiguousarray(cut)
+    return with_hues_of(content, cut) if keep_colour else np.ascontiguousarray(cut)
 
 
 def stylized_under_masks(
@@ -134,10 +134,3 @@ def _fitted(engine: Engine, picture: U8, name: str) -> U8:
         )
     below, right = -height % multiple, -width % multiple
     return np.pad(picture, ((0, below), (0, right), (0, 0)), mode="reflect")
-
-
-def _recoloured(drawn: U8, content: U8) -> U8:
-    lightness = cv2.cvtColor(np.ascontiguousarray(drawn), cv2.COLOR_RGB2LAB)[:, :, :1]
-    hues = cv2.cvtColor(content, cv2.COLOR_RGB2LAB)[:, :, 1:]
-    joined = np.concatenate([lightness, hues], 2)
-    return np.asarray(cv2.cvtColor(joined, cv2.COLOR_LAB2RGB), np.uint8)

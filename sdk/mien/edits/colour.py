@@ -1,0 +1,41 @@
+"""Whose colours a stylised picture has: two ways to keep those of the content.
+
+Gatys et al. 2016 ("Preserving Color in Neural Artistic Style Transfer", arXiv 1606.05897).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+
+LEAST = 1e-3  # of a variance, in levels: of a picture of one colour, nothing is spread
+
+
+def with_hues_of(content: U8, drawn: U8) -> U8:  # [H, W, 3], RGB, each
+    """Give drawn the hues of content: lightness alone is the style's (section 4.2, in CIELAB)."""
+    lightness = cv2.cvtColor(np.ascontiguousarray(drawn), cv2.COLOR_RGB2LAB)[:, :, :1]
+    hues = cv2.cvtColor(np.ascontiguousarray(content), cv2.COLOR_RGB2LAB)[:, :, 1:]
+    joined = np.concatenate([lightness, hues], 2)
+    return np.asarray(cv2.cvtColor(joined, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def with_colours_of(content: U8, style: U8) -> U8:  # [H, W, 3] and [S, T, 3], RGB -> [S, T, 3]
+    """Give style the mean and the covariance of content's colours, before it is taken from.
+
+    Section 4.1, equations 3 and 5: the linear map between the colours of both, by the symmetric
+    roots of their covariances ("image analogies").
+    """
+    mean, root = _statistics(content)
+    own_mean, own_root = _statistics(style)
+    matched = (style.reshape(-1, 3) - own_mean) @ np.linalg.inv(own_root) @ root + mean
+    return np.rint(matched).clip(0, 255).astype(np.uint8).reshape(style.shape)
+
+
+def _statistics(picture: U8) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean colour [3], and the symmetric root of the colours' covariance [3, 3]."""
+    colours = picture.reshape(-1, 3).astype(np.float64)
+    values, vectors = np.linalg.eigh(np.cov(colours.T, bias=True))
+    return colours.mean(0), (vectors * np.sqrt(values.clip(min=LEAST))) @ vectors.T
