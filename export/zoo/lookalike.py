@@ -34,7 +34,8 @@ BATCH = 24
 RATE = 1e-3
 PIXELS, FEATURES = 2.0, 0.5
 ADVERSARIAL, FREE = 0.05, 0.3  # weight of the adversary on reconstructions and on free controls
-READ, SAME = 0.5, 0.5  # weights: the controls can be read, the identity stays
+READ, SAME = 0.15, 0.5  # weights: the controls can be read, the identity stays
+KEPT = 0.2  # weight of the face's features where controls are free
 LIKE = 1.0  # weight of the likeness
 SIZE = 1e-3  # penalty on large identities
 
@@ -113,9 +114,13 @@ class LookalikeTraining(Training):
                 identity = self.net.encoder(real).float()
             fake = self.net.decoder(identity, control).float()
             again = self.net.encoder(fake.contiguous(memory_format=torch.channels_last)).float()
-        read = F.mse_loss(self.reader(self.features(fake)), control) * 3  # 1 for a blind guess
+        with torch.no_grad():
+            wanted = self.features(real)
+        seen = self.features(fake)
+        read = F.mse_loss(self.reader(seen), control) * 3  # 1 for a blind guess
         same = F.mse_loss(again, identity) / identity.var()
-        return READ * read + SAME * same + LIKE * self.likeness.distance(fake, real), fake
+        like = LIKE * self.likeness.distance(fake, real) + KEPT * feature_distance(seen, wanted)
+        return READ * read + SAME * same + like, fake
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.bundles import BUILT_IN
+from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import VERBS, main
 from mien.demo.run import own_portraits
 from mien.errors import BackendUnavailable, InputError
@@ -184,10 +184,12 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_demo_writes_its_sheet_and_page(tmp_path: Path) -> None:
     from mien.demo.run import run_demo
+    from mien.demo.verbs import VERBS
 
+    shown = [verb for verb in VERBS if verb.bundle in built_in()]
     result = run_demo(own_portraits(), tmp_path / "out", backend="ort")
     page = result.report.read_text()
     assert result.contact.stat().st_size > 10_000
-    assert page.count("<figure>") == 17
+    assert page.count("<figure>") == 17 + 2 * len(shown)
     assert "http" not in page.replace("http-equiv", "")
     assert all(path.exists() for path in result.pictures)

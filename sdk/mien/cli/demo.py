@@ -27,7 +27,7 @@ def command(
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
-    """Align, project and mix two portraits; write contact.png and report.html.
+    """Run every verb on two portraits; write contact.png and report.html.
 
     Example: mien demo
 

@@ -1,1 +1,1 @@
-"""`mien demo`: two portraits are aligned, projected and mixed, and shown on a sheet and a page."""
+"""`mien demo`: two portraits go through every verb, and are shown on a sheet and a page."""

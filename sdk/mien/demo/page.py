@@ -58,8 +58,8 @@ def _page(record: Mapping[str, Any], rows: Sequence[Sequence[Cell]]) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>mien demo</title>
 <meta name="generator" content="mien"><style>{STYLE}</style></head><body>
 <h1>mien demo</h1>
-<p>Two portraits, aligned, projected into the generator's latent space, and mixed layer by layer.
-The pictures right of the crops are synthetic.</p>
+<p>Two portraits, aligned, projected into the generator's latent space, mixed layer by layer, and
+edited by every other verb. All but the photographs and the crops is synthetic.</p>
 {pictures}
 <h2>Timings</h2>
 <table>{timings}<tr><th>in all</th><td class="number">{record["seconds"]:.2f} s</td></tr></table>

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mien.demo.page import write_page
 from mien.demo.sheet import Cell, draw_sheet
+from mien.demo.verbs import STYLED, Face, verb_rows
 from mien.edits.latents import save_code
 from mien.edits.loop import Step
 from mien.edits.project import Projection
@@ -79,7 +80,7 @@ def run_demo(
     which: Which = "only",
     callback: Callable[[Step], None] | None = None,
 ) -> DemoResult:
-    """Align, project and mix two portraits; write pictures, contact.png and report.html."""
+    """Run every verb on two portraits; write pictures, contact.png and report.html."""
     began = time.perf_counter()
     timings: dict[str, float] = {}
 
@@ -105,11 +106,19 @@ def run_demo(
         start = time.perf_counter()
         cells = _cells(studio, portraits, photos, crops, found)
         timed("render and mix", start)
+        start = time.perf_counter()
+        faces = [
+            Face(crop, _larger(studio, photo, p, which), np.asarray(f))
+            for crop, photo, p, f in zip(crops, photos, portraits, found, strict=True)
+        ]
+        shown, edits = verb_rows(studio, faces, own_generator=bundle == "demo")
+        cells += shown
+        timed(", ".join(edits), start)
         engines = tuple(choice.model_dump() for choice in studio.report())
     start = time.perf_counter()
     pictures = _write(folder, portraits, found, cells)
     contact = folder / "contact.png"
-    save(draw_sheet(cells), contact, edits=["align", "project", "mix"])
+    save(draw_sheet(cells), contact, edits=["align", "project", "mix", *edits])
     timed("write the pictures", start)
     result = DemoResult(
         contact=contact,
@@ -122,6 +131,12 @@ def run_demo(
     )
     write_page(result.report, result.record(), cells)
     return result
+
+
+def _larger(
+    studio: Studio, photo: NDArray[np.uint8], portrait: Portrait, which: Which
+) -> NDArray[np.uint8]:
+    return studio.align(photo, landmarks=portrait.landmarks, which=which, size=STYLED).image
 
 
 def _cells(
