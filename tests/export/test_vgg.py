@@ -23,6 +23,7 @@ from mien_export.checkpoints.inert_pickle import Machine
 from mien_export.checkpoints.vgg import read_vgg, vgg_from_tensors
 from mien_export.content import Extras
 from mien_export.export import export
+from mien_export.families import vgg
 from mien_export.families.vgg import AdainEncode, Features
 from mien_export.nets.lpips import heads_from_tensors, vgg16_from_tensors
 from mien_export.nets.pictures import from_uint8
@@ -146,9 +147,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         "normalised": (mirrored.state_dict(), mirrored),
         "distilled": ({"model": thin, "epoch": 3}, thin),
     }
-    for name, (content, _) in files.items():
-        torch.save(content, folder / f"{name}.pth")
-        export("vgg", folder / f"{name}.pth", folder / name)
+    with pytest.MonkeyPatch.context() as patch:
+        # Those graphs take longer to export than all others; test_gatys has them.
+        patch.setattr(vgg, "gatys_graphs", lambda net: [])
+        for name, (content, _) in files.items():
+            torch.save(content, folder / f"{name}.pth")
+            export("vgg", folder / f"{name}.pth", folder / name)
     return {name: (Bundle.open(folder / name), source) for name, (_, source) in files.items()}
 
 
