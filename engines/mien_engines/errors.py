@@ -21,6 +21,7 @@
     │   └── AmbiguousFace       several, and no rule to choose by
     ├── RunError                during a run
     │   ├── NotFinite           NaN or infinity in a result
+    │   ├── StreamLost          a camera is gone, and was not found again
     │   └── Cancelled           the caller stopped it; what was done is kept
     └── MissingDependency       an optional package is not installed
 
@@ -121,6 +122,10 @@ class RunError(MienError):
 
 class NotFinite(RunError):
     """A result holds NaN or infinity."""
+
+
+class StreamLost(RunError):
+    """A camera is gone, and was not found again."""
 
 
 class Cancelled(RunError):

@@ -63,7 +63,7 @@ def load(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> U8:
         TooLarge: more than max_pixels, found in the header. TruncatedImage: the file is cut short.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path, "a picture file")
     try:
         with path.open("rb") as file, _reader(path, file) as opened:
             _check_header(path, opened, max_pixels)
@@ -81,14 +81,15 @@ def shown(path: Path) -> str:
     return text if len(text) <= NAMED else f"{text[: NAMED // 2]}...{text[-NAMED // 2 :]}"
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path, what: str) -> None:
+    """Raise DecodeError where path is not `what`, such as a picture file: missing, or no file."""
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise DecodeError(f"{shown(path)} cannot be read: {why}", hint="Check the path") from error
     if not stat.S_ISREG(found.st_mode):
-        raise DecodeError(f"{shown(path)} is not a file", hint="Name a picture file")
+        raise DecodeError(f"{shown(path)} is not a file", hint=f"Name {what}")
     if not found.st_size:
         raise DecodeError(f"{shown(path)} is empty", hint="Copy or download it again")
 

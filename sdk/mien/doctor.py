@@ -22,6 +22,7 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
     "pillow",
+    "av",
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",

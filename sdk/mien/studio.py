@@ -11,20 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.animation import Animation
-from mien.bundles import detector_path, style_path
+from mien.bundles import detector_path
 from mien.edits.crops import size_of
 from mien.edits.directions import move
 from mien.edits.draw import draw
 from mien.edits.express import express, expression_from_codes, strengths_between
 from mien.edits.expression import Expression, as_expression
-from mien.edits.gatys import Painting, gatys
-from mien.edits.gatys_settings import GatysSettings
 from mien.edits.latents import Layers, as_code, layer_weights
 from mien.edits.loop import Step
-from mien.edits.presets import gatys_settings_of, settings_of
+from mien.edits.presets import settings_of
 from mien.edits.project import Projection, crops, project
 from mien.edits.settings import Settings
-from mien.edits.stylize import blended, style_of, stylize, stylized_under_masks
 from mien.edits.swap import Swap, SwapSettings, swap
 from mien.edits.table import style_table
 from mien.errors import InputError
@@ -35,6 +32,7 @@ from mien.family_verbs import FamilyVerbs, pixels_of
 from mien.images import Image, Picture, as_rgb
 from mien.networks import Networks
 from mien.provenance import digest
+from mien.style_verbs import StyleVerbs
 from mien_engines import Choice, Engine
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 FAMILY = "stylegan2"
 
 
-class Studio(FamilyVerbs):
+class Studio(FamilyVerbs, StyleVerbs):
     """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
 
     Args:
@@ -402,93 +400,6 @@ class Studio(FamilyVerbs):
             note=note,
         )
 
-    def stylize(
-        self,
-        content: AlignedFace | Image,
-        style: Image | Sequence[Image],
-        *,
-        strength: float = 1.0,
-        weights: Sequence[float] | None = None,
-        masks: Sequence[NDArray[np.float32]] | None = None,
-        keep_colour: bool = False,
-    ) -> Picture:
-        """Draw a picture of any size in the style of one or more others (AdaIN, one pass).
-
-        Args:
-            style: a picture, or several: they are blended by weights, or laid side by side by
-                masks, one of the content's height and width each, float32 in 0..1. "mosaic",
-                "print", "strokes" and "waves" come with mien.
-            strength: 0 redraws the content, 1 takes the whole style.
-            keep_colour: hues stay the content's.
-
-        Raises InputError: weights and masks at once, or of another number, or sizes that the
-        network does not take.
-        """
-        engine, pixels = self._networks["adain"], pixels_of(content)
-        pictures = _style_pictures(style)
-        styles = [style_of(engine, picture) for picture in pictures]
-        if masks is not None and weights is not None:
-            raise InputError("weights and masks were both given", hint="Leave one of them out")
-        if masks is not None:
-            drawn = stylized_under_masks(
-                engine, pixels, styles, masks, strength=strength, keep_colour=keep_colour
-            )
-        else:
-            mixed = blended(styles, weights)
-            drawn = stylize(engine, pixels, mixed, strength=strength, keep_colour=keep_colour)
-        return Picture(drawn, ("stylize",), tuple(map(digest, [pixels, *pictures])))
-
-    def gatys(
-        self,
-        content: AlignedFace | Image,
-        style: Image | Sequence[Image],
-        settings: GatysSettings | str | None = None,
-        *,
-        weights: Sequence[float] | None = None,
-        start: Image | None = None,
-        every: int = 10,
-        callback: Callable[[Step], object] | None = None,
-        seconds: float | None = None,
-        stop: threading.Event | None = None,
-        save: str | Path | None = None,
-        mark: bool = True,
-    ) -> Painting:
-        """Paint a picture in the style of one or more others, by a search for its pixels.
-
-        Slower than `stylize`, and free in what it takes of the style: layers, weights, sizes.
-
-        Args:
-            style: a picture, or several: they are blended by weights, which are made to sum 1.
-                "mosaic", "print", "strokes" and "waves" come with mien.
-            settings: mien.GatysSettings(...), or a preset by its name: "fast" or "published".
-            start: a picture to begin with; None follows the settings.
-            every: steps between two records. callback: called with each, a `Step`, whose
-                shown["picture"] is what was found so far, uint8 [1, H, W, 3].
-            seconds: end after so many. stop: set this event to end early; the best so far is
-                returned.
-            save: a picture file that has the best so far at each record, also where the run is
-                interrupted. mark: say in it who made it.
-
-        Raises:
-            InputError: sizes, weights or layers that do not fit, an unknown preset.
-            ArchMismatch: the bundle has no graph for these settings.
-            NotFinite: the search diverged.
-        """
-        return gatys(
-            self._networks["vgg"],
-            pixels_of(content),
-            _style_pictures(style),
-            gatys_settings_of(settings),
-            weights=weights,
-            start=None if start is None else as_rgb(start),
-            every=every,
-            callback=callback,
-            seconds=seconds,
-            stop=stop,
-            save=None if save is None else Path(save),
-            mark=mark,
-        )
-
     def swap(
         self,
         *,
@@ -590,9 +501,3 @@ class Studio(FamilyVerbs):
                 hint="Was it projected with another bundle? Project it again with this one",
             )
         return array[None]
-
-
-def _style_pictures(style: Image | Sequence[Image]) -> list[NDArray[np.uint8]]:
-    """One or several, by the names of mien's own or as any picture."""
-    several = [style] if isinstance(style, str | Path | Picture | np.ndarray) else list(style)
-    return [as_rgb(style_path(one) if isinstance(one, str | Path) else one) for one in several]

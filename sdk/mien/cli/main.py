@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import mien
-from mien.errors import InputError, MienError
+from mien.errors import Cancelled, InputError, MienError
 
 WRONG_ARGUMENT = 2
 INTERRUPTED = 130  # the shell's own number for Ctrl-C
@@ -31,6 +31,8 @@ VERBS = {
     "move": "Move a face along an edit direction.",
     "stylize": "Draw a picture in the style of others.",
     "gatys": "Paint a picture in the style of others, by a search for its pixels.",
+    "video": "Edit every frame of a video or a GIF; the sound is kept.",
+    "webcam": "Edit a camera live, or a file at its own speed.",
     "swap": "Give one face the identity of another.",
     "merge": "Merge two faces, or one with many.",
     "translate": "Draw a face in the style of another domain.",
@@ -71,6 +73,8 @@ def main(arguments: list[str]) -> int:
         return _fail(str(error), WRONG_ARGUMENT)
     try:
         return _call(arguments[0], function, arguments[1:])
+    except Cancelled as error:
+        return _fail(str(error), INTERRUPTED)
     except MienError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
