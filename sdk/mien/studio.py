@@ -29,6 +29,7 @@ from mien.faces.align import AlignedFace, align
 from mien.faces.landmarks import Landmarks, as_landmarks
 from mien.faces.paste import FEATHER, paste
 from mien.family_verbs import FamilyVerbs, pixels_of
+from mien.film_verbs import FilmVerbs
 from mien.images import Image, Picture, as_rgb
 from mien.networks import Networks
 from mien.provenance import digest
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 FAMILY = "stylegan2"
 
 
-class Studio(FamilyVerbs, StyleVerbs):
+class Studio(FamilyVerbs, StyleVerbs, FilmVerbs):
     """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
 
     Args:

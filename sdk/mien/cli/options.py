@@ -93,3 +93,8 @@ def engines_used(choices: Iterable[Choice]) -> list[dict[str, Any]]:
         {"graph": c.graph, "backend": c.backend, "precision": c.precision, "seconds": c.seconds}
         for c in choices
     ]
+
+
+def as_domain(text: str | None) -> str | int | None:
+    """Return a domain of translation as it was typed: a number, or a name."""
+    return int(text) if text and text.isdigit() else text or None

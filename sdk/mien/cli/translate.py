@@ -15,6 +15,7 @@ from mien.cli.options import (
     Mark,
     Which,
     answer,
+    as_domain,
     check_picture_name,
     engines_used,
     which_face,
@@ -84,7 +85,7 @@ def command(
     if animate and len(faces) > 1:
         raise InputError(f"--animate with {len(faces)} faces", hint="Name one face")
     chosen = [] if bundle is None else [bundle]
-    where = int(domain) if domain.isdigit() else domain or None
+    where = as_domain(domain)
     with Studio(*chosen, backend=backend, detector=detector) as studio:
 
         def crop(photo: Path) -> U8:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.options import Backend, Json, Mark, answer, numbers
+from mien.cli.options import Backend, Json, Mark, answer, as_domain, numbers
 
 if TYPE_CHECKING:
     from mien.studio import Studio
@@ -21,7 +21,9 @@ Styles = Annotated[
     list[str] | None,
     typer.Option("--style", help="A picture, or mosaic, print, strokes, waves; several blend."),
 ]
-Strength = Annotated[float, typer.Option(help="0 redraws the picture, 1 takes the whole style.")]
+Strength = Annotated[
+    float, typer.Option(help="Of a style or an expression: 0 is none, 1 the whole.")
+]
 Weights = Annotated[
     str, typer.Option(help="One for each of several styles: 1,2. Unasked, all alike.")
 ]
@@ -32,6 +34,17 @@ Side = Annotated[
 Smooth = Annotated[
     float, typer.Option("--smooth", help="Against flicker: 0 none, 1 as much as there is.")
 ]
+Translate = Annotated[
+    Path | None,
+    typer.Option("--translate", help="A photograph: the face is drawn in its style (StarGAN v2)."),
+]
+DomainOf = Annotated[
+    str | None, typer.Option("--domain", help="Of --translate: its number, or its name.")
+]
+Expressed = Annotated[
+    str | None,
+    typer.Option("--edit", help="An expression of the face: happy, sad, fear, or a file."),
+]
 EditBundle = Annotated[
     str | None, typer.Option("--bundle", help="A bundle of the edit's family: its folder or zip.")
 ]
@@ -41,6 +54,9 @@ def command(
     source: Annotated[Path, typer.Argument(help="A video or a GIF.")],
     output: Annotated[Path, typer.Argument(help="FILE.mp4, .m4v, .mov, .mkv, .webm or .gif.")],
     style: Styles = None,
+    translate: Translate = None,
+    domain: DomainOf = None,
+    edit: Expressed = None,
     strength: Strength = 1.0,
     weights: Weights = "",
     keep_colour: KeepColour = False,
@@ -77,12 +93,12 @@ def command(
 
     rules: Any = {"on_failure": on_failure, "also": also or ()}
     with Studio(*([bundle] if bundle else []), backend=backend) as studio:
-        edit = asked_edit(studio, style, strength, weights, keep_colour)
+        asked = asked_edit(studio, style, translate, domain, edit, strength, weights, keep_colour)
         with frame_bar("drawing", quiet=as_json) as show, interrupts() as stop:
             made = convert(
                 source,
                 output,
-                edit,
+                asked,
                 side=side,
                 sound=sound,
                 smoothing=smooth,
@@ -104,7 +120,14 @@ def command(
 
 
 def asked_edit(
-    studio: Studio, style: list[str] | None, strength: float, weights: str, keep_colour: bool
+    studio: Studio,
+    style: list[str] | None,
+    translate: Path | None,
+    domain: str | None,
+    expression: str | None,
+    strength: float,
+    weights: str,
+    keep_colour: bool,
 ) -> FrameEdit:
     """Return the one edit that was asked for: another is one more option, and one more line here.
 
@@ -120,6 +143,16 @@ def asked_edit(
                 style or [], strength=strength, weights=shares, keep_colour=keep_colour
             ),
         ),
+        "--translate": (
+            translate,
+            lambda: studio.translate_edit(
+                studio.face_style(
+                    reference=studio.align_for_translation(translate or "", which="largest"),
+                    domain=as_domain(domain),
+                )
+            ),
+        ),
+        "--edit": (expression, lambda: studio.express_edit(expression or "", strength)),
     }
     asked = [name for name, (value, _) in edits.items() if value]
     if len(asked) != 1:

@@ -8,11 +8,14 @@ import typer
 
 from mien.cli.options import Backend, Json, answer
 from mien.cli.video import (
+    DomainOf,
     EditBundle,
+    Expressed,
     KeepColour,
     Smooth,
     Strength,
     Styles,
+    Translate,
     Weights,
     asked_edit,
     interrupts,
@@ -24,6 +27,9 @@ def command(
         str, typer.Argument(help="A camera's number, a video file, or synthetic.")
     ] = "0",
     style: Styles = None,
+    translate: Translate = None,
+    domain: DomainOf = None,
+    edit: Expressed = None,
     strength: Strength = 1.0,
     weights: Weights = "",
     keep_colour: KeepColour = False,
@@ -56,14 +62,14 @@ def command(
 
     console = Console(stderr=True)
     with Studio(*([bundle] if bundle else []), backend=backend) as studio:
-        edit = asked_edit(studio, style, strength, weights, keep_colour)
+        asked = asked_edit(studio, style, translate, domain, edit, strength, weights, keep_colour)
         opened = open_source(source, side=side)
         viewer = open_viewer(view, opened.size, port=port)
         console.print(f"mien webcam: look at {viewer.where}", highlight=False)
         with console.status("starting") as status, interrupts() as stop:
             report = run(
                 opened,
-                edit,
+                asked,
                 viewer,
                 smoothing=smooth,
                 still=still,
