@@ -46,6 +46,7 @@ class StyleVerbs:
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
         masks: Sequence[NDArray[np.float32]] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
     ) -> Picture:
         """Draw a picture of any size in the style of one or more others (AdaIN, one pass).
@@ -55,6 +56,8 @@ class StyleVerbs:
                 masks, one of the content's height and width each, float32 in 0..1. "mosaic",
                 "print", "strokes" and "waves" come with mien.
             strength: 0 redraws the content, 1 takes the whole style.
+            match_colour: how far what the network draws is given the style's mean colour and the
+                covariance of its colours, 0 to 1; the paper has 0.
             keep_colour: hues stay the content's.
 
         Raises InputError: weights and masks at once, or of another number, or sizes that the
@@ -66,11 +69,15 @@ class StyleVerbs:
             raise InputError("weights and masks were both given", hint="Leave one of them out")
         if masks is not None:
             drawn = stylized_under_masks(
-                engine, pixels, styles, masks, strength=strength, keep_colour=keep_colour
-            )
+                engine, pixels, styles, masks,
+                strength=strength, match_colour=match_colour, keep_colour=keep_colour,
+            )  # fmt: skip
         else:
             mixed = blended(styles, weights)
-            drawn = stylize(engine, pixels, mixed, strength=strength, keep_colour=keep_colour)
+            drawn = stylize(
+                engine, pixels, mixed,
+                strength=strength, match_colour=match_colour, keep_colour=keep_colour,
+            )  # fmt: skip
         return Picture(drawn, ("stylize",), (digest(pixels), *sources))
 
     def gatys(
@@ -130,6 +137,7 @@ class StyleVerbs:
         *,
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
     ) -> FrameEdit:
         """Encode a style once, as an edit of frames: for `mien.video.convert`, or `mien.realtime`.
@@ -143,12 +151,16 @@ class StyleVerbs:
             "network": engine.bundle.fingerprint,
             "backend": engine.backend_of("transfer"),
             "strength": str(strength),
+            "match_colour": str(match_colour),
             "weights": "alike" if weights is None else str(list(weights)),
             "colours": "kept" if keep_colour else "of the style",
         }
 
         def draw(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return stylize(engine, picture, mixed, strength=strength, keep_colour=keep_colour)
+            return stylize(
+                engine, picture, mixed,
+                strength=strength, match_colour=match_colour, keep_colour=keep_colour,
+            )  # fmt: skip
 
         return FrameEdit(draw, ("stylize",), sources, settings)
 
@@ -161,6 +173,7 @@ class StyleVerbs:
         style: Image | Sequence[Image],
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
         **options: Any,
     ) -> Converted: ...
@@ -174,6 +187,7 @@ class StyleVerbs:
         style: Image | Sequence[Image],
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
         **options: Any,
     ) -> Iterator[Frame]: ...
@@ -186,6 +200,7 @@ class StyleVerbs:
         style: Image | Sequence[Image],
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
         **options: Any,
     ) -> Converted | Iterator[Frame]:
@@ -194,12 +209,15 @@ class StyleVerbs:
         Args:
             source: a video file or a GIF.
             output: the file; None returns the frames instead, one after another, with their times.
-            style, strength, weights, keep_colour: as in `stylize`.
+            style, strength, weights, match_colour, keep_colour: as in `stylize`.
             options: those of `mien.video.convert`, or of `mien.video.edited` without an output.
 
         Raises what those raise.
         """
-        edit = self.style_edit(style, strength=strength, weights=weights, keep_colour=keep_colour)
+        edit = self.style_edit(
+            style, strength=strength, weights=weights,
+            match_colour=match_colour, keep_colour=keep_colour,
+        )  # fmt: skip
         if output is None:
             return edited(source, edit, **options)
         return convert(source, output, edit, **options)
@@ -212,6 +230,7 @@ class StyleVerbs:
         style: Image | Sequence[Image],
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
+        match_colour: float = 1.0,
         keep_colour: bool = False,
         **options: Any,
     ) -> Report:
@@ -219,14 +238,17 @@ class StyleVerbs:
 
         Args:
             source, viewer: from `mien.realtime.open_source` and `open_viewer`.
-            style, strength, weights, keep_colour: as in `stylize`.
+            style, strength, weights, match_colour, keep_colour: as in `stylize`.
             options: those of `mien.realtime.run`.
 
         Raises what that raises.
         """
         from mien.realtime import run
 
-        edit = self.style_edit(style, strength=strength, weights=weights, keep_colour=keep_colour)
+        edit = self.style_edit(
+            style, strength=strength, weights=weights,
+            match_colour=match_colour, keep_colour=keep_colour,
+        )  # fmt: skip
         return run(source, edit, viewer, **options)
 
     def _styles(self, style: Image | Sequence[Image]) -> tuple[list[Style], tuple[str, ...]]:

@@ -188,3 +188,15 @@ def test_halves_that_do_not_fit_are_refused(tensors: dict[str, Tensor], tmp_path
         torch.save(kept, tmp_path / "half.pt")
         with pytest.raises(ArchMismatch, match=match):
             export("adain", tmp_path / "half.pt", tmp_path / "bundle")
+
+
+def test_colours_become_those_of_the_style(studio: Studio, rng: np.random.Generator) -> None:
+    content = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    style = rng.normal((180, 120, 60), 12, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+    flat = style.reshape(-1, 3).astype(float)
+    drawn = studio.stylize(content, style).array.reshape(-1, 3).astype(float)
+    np.testing.assert_allclose(drawn.mean(0), flat.mean(0), atol=0.5)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(flat.T), atol=3)
+    plain = studio.stylize(content, style, match_colour=0).array.reshape(-1, 3).astype(float)
+    half = studio.stylize(content, style, match_colour=0.5).array.reshape(-1, 3).astype(float)
+    np.testing.assert_allclose(half, (plain + drawn) / 2, atol=1.01)

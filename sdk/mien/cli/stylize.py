@@ -23,6 +23,9 @@ def command(
     weights: Annotated[
         str, typer.Option(help="One for each of several styles: 1,2. Unasked, all alike.")
     ] = "",
+    match_colour: Annotated[
+        float, typer.Option(help="How far colours become the style's; 0 is as the network draws.")
+    ] = 1.0,
     keep_colour: Annotated[
         bool, typer.Option("--keep-colour", help="Hues stay the picture's own.")
     ] = False,
@@ -45,8 +48,9 @@ def command(
     shares = numbers(weights, "--weights") if weights else None
     with Studio(*([bundle] if bundle else []), backend=backend) as studio:
         picture = studio.stylize(
-            content, styles, strength=strength, weights=shares, keep_colour=keep_colour
-        )
+            content, styles, strength=strength, weights=shares,
+            match_colour=match_colour, keep_colour=keep_colour,
+        )  # fmt: skip
     picture.save(output, mark=mark)
     answer(
         {"output": output, "styles": styles, "strength": strength},

@@ -1,9 +1,11 @@
-"""Whose colours a stylised picture has: two ways to keep those of the content.
+"""Whose colours a stylised picture has: the style's palette, or two ways to keep the content's.
 
 Gatys et al. 2016 ("Preserving Color in Neural Artistic Style Transfer", arXiv 1606.05897).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,14 +30,32 @@ def with_colours_of(content: U8, style: U8) -> U8:  # [H, W, 3] and [S, T, 3], R
     Section 4.1, equations 3 and 5: the linear map between the colours of both, by the symmetric
     roots of their covariances ("image analogies").
     """
-    mean, root = _statistics(content)
-    own_mean, own_root = _statistics(style)
-    matched = (style.reshape(-1, 3) - own_mean) @ np.linalg.inv(own_root) @ root + mean
-    return np.rint(matched).clip(0, 255).astype(np.uint8).reshape(style.shape)
+    return moved_colours(style, palette_of(content))
 
 
-def _statistics(picture: U8) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean colour [3], and the symmetric root of the colours' covariance [3, 3]."""
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """The mean colour [3], and the symmetric root of the colours' covariance [3, 3], in levels."""
+
+    mean: NDArray[np.float64]
+    root: NDArray[np.float64]
+
+
+def moved_colours(picture: U8, palette: Palette, amount: float = 1.0) -> U8:  # [H, W, 3]
+    """Give a picture the mean and the covariance of a palette; less of it by a lesser amount."""
+    own = palette_of(picture)
+    turn = amount * (np.linalg.inv(own.root) @ palette.root) + (1 - amount) * np.eye(3)
+    shift = amount * palette.mean + (1 - amount) * own.mean - own.mean @ turn
+    matched: NDArray[np.float32] = cv2.transform(
+        picture.astype(np.float32), np.column_stack([turn.T, shift])
+    )
+    levels: U8 = np.rint(matched).clip(0, 255).astype(np.uint8)
+    return levels
+
+
+def palette_of(picture: U8) -> Palette:
+    """Return the palette of a picture, RGB."""
     colours = picture.reshape(-1, 3).astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(colours.T, bias=True))
-    return colours.mean(0), (vectors * np.sqrt(values.clip(min=LEAST))) @ vectors.T
+    root = (vectors * np.sqrt(values.clip(min=LEAST))) @ vectors.T
+    return Palette(colours.mean(0), root)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.edits.colour import with_hues_of
+from mien.edits.colour import Palette, moved_colours, palette_of, with_hues_of
 from mien.errors import InputError
 from mien_engines import Engine
 
@@ -24,16 +24,17 @@ LARGEST = 4096  # px, of a side
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What AdaIN takes of a picture: the mean and the deviation of each feature plane, [1, C]."""
+    """What is taken of a picture: mean and deviation of each feature plane, [1, C], its palette."""
 
     mean: F32
     deviation: F32
+    palette: Palette
 
 
 def style_of(engine: Engine, picture: U8) -> Style:  # [H, W, 3], RGB
     """Return the style of a picture of any size, as far as it is not tiny. Raises InputError."""
     found = engine.run("style", picture=_fitted(engine, picture, "style")[None])
-    return Style(found["mean"], found["deviation"])
+    return Style(found["mean"], found["deviation"], palette_of(picture))
 
 
 def blended(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Style:
@@ -56,7 +57,10 @@ def blended(styles: Sequence[Style], weights: Sequence[float] | None = None) -> 
         np.einsum("s,snc->nc", shares, np.stack([getattr(style, name) for style in styles]))
         for name in ("mean", "deviation")
     )
-    return Style(mean.astype(np.float32), deviation.astype(np.float32))
+    palettes = [style.palette for style in styles]
+    colours = np.einsum("s,sc->c", shares, np.stack([palette.mean for palette in palettes]))
+    root = np.einsum("s,sij->ij", shares, np.stack([palette.root for palette in palettes]))
+    return Style(mean.astype(np.float32), deviation.astype(np.float32), Palette(colours, root))
 
 
 def stylize(
@@ -65,19 +69,23 @@ def stylize(
     style: Style,
     *,
     strength: float = 1.0,
+    match_colour: float = 1.0,
     keep_colour: bool = False,
 ) -> U8:  # [H, W, 3]
     """Draw content in a style.
 
     Args:
         strength: 0 redraws the content, 1 takes the whole style (the paper's alpha).
+        match_colour: how far what is drawn is then given the mean and the covariance of the
+            style's colours, 0 to 1. The paper has 0; a small network misses the palette.
         keep_colour: take lightness alone from the style; hues stay the content's (Gatys et al.
             2016, arXiv 1606.05897, section 4.2, in CIELAB).
 
     Raises InputError for a strength beyond 0 to 1, and a content too small or too large.
     """
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength is {strength}, expected 0 to 1")
+    for name, value in (("strength", strength), ("match_colour", match_colour)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} is {value}, expected 0 to 1")
     fitted = _fitted(engine, content, "content")
     drawn = engine.run(
         "transfer",
@@ -86,7 +94,9 @@ def stylize(
         deviation=style.deviation,
         alpha=np.array([strength], np.float32),
     )["drawn"][0]
-    cut: U8 = drawn[: content.shape[0], : content.shape[1]]
+    cut: U8 = np.ascontiguousarray(drawn[: content.shape[0], : content.shape[1]])
+    if match_colour * strength > 0:
+        cut = moved_colours(cut, style.palette, match_colour * strength)
     return with_hues_of(content, cut) if keep_colour else np.ascontiguousarray(cut)
 
 
@@ -97,6 +107,7 @@ def stylized_under_masks(
     masks: Sequence[F32],  # each [H, W], 0..1
     *,
     strength: float = 1.0,
+    match_colour: float = 1.0,
     keep_colour: bool = False,
 ) -> U8:  # [H, W, 3]
     """Draw each style where its mask is 1, and the content itself where no mask is.
@@ -115,7 +126,10 @@ def stylized_under_masks(
     total = np.maximum(sum(masks, np.zeros(content.shape[:2], np.float32)), 1)
     mixed = content * (1 - sum(masks, np.zeros_like(total)) / total)[:, :, None]
     for style, mask in zip(styles, masks, strict=True):
-        drawn = stylize(engine, content, style, strength=strength, keep_colour=keep_colour)
+        drawn = stylize(
+            engine, content, style,
+            strength=strength, match_colour=match_colour, keep_colour=keep_colour,
+        )  # fmt: skip
         mixed += drawn * (mask / total)[:, :, None]
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
