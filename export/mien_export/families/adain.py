@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mien_engines.errors import ArchMismatch
+from mien_engines.spec import Gate
 from mien_export.checkpoints import read_weights
 from mien_export.checkpoints.faults import listed, naming
 from mien_export.checkpoints.tensors import F32
 from mien_export.checkpoints.vgg import vgg_from_tensors
 from mien_export.content import Content, Extras
-from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
+from mien_export.graph import BATCH, ENERGY, EXACT, Graph, floats, picture_spec
 from mien_export.nets.build import build
 from mien_export.nets.pictures import from_uint8, to_uint8
 from mien_export.nets.style_decoder import WHAT, StyleDecoder, StyleTransfer, decoder_widths
@@ -22,6 +23,9 @@ from mien_export.nets.vgg import vgg_from_checkpoint
 PARTS = ("encoder", "decoder")
 EXAMPLE, OTHER = (64, 96), (80, 48)  # px, all different, or sizes are taken for one
 SAMPLE = 256  # px
+# A decoder sharpens: in bf16 single pixels of the texture move far while the picture stays (faces at
+# 256 px in four styles: 1.4 levels of 255 on average, 99 of 100 pixels below 11).
+STYLISED = Gate(kind="outputs", tolerance={"f32": 0.01, "bf16": 0.2, "fp16": 0.04})
 
 
 def content(checkpoint: Path, extras: Extras) -> Content:
@@ -115,13 +119,13 @@ def graphs(net: StyleTransfer) -> list[Graph]:
         Graph(
             "transfer", Transfer(net),
             (examples[0], torch.zeros(BATCH, channels), torch.ones(BATCH, channels), full),
-            (picture_spec("picture", "H", "W"), *style, alpha), drawn, PICTURE, frequent=True,
+            (picture_spec("picture", "H", "W"), *style, alpha), drawn, STYLISED, frequent=True,
             samples={"picture": samples[0][:1], "alpha": full},
         ),
         Graph(
             "stylize", Stylize(net), (*examples, full),
             (picture_spec("content", "H", "W"), picture_spec("style", "H2", "W2"), alpha), drawn,
-            PICTURE, frequent=True,
+            STYLISED, frequent=True,
             samples={"content": samples[0][:1], "style": samples[1][:1], "alpha": full},
         ),
     ]  # fmt: skip
