@@ -74,6 +74,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
             "num_ws": config.num_ws,
             "w_dim": config.w_dim,
             "z_dim": config.z_dim,
+            "label_dim": 0,
             "style_channels": [*config.style_channels],
         },
         constants={"w_avg": generator.truncation.avg_latent.numpy()},
