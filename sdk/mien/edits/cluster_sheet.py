@@ -14,7 +14,7 @@ U8 = NDArray[np.uint8]
 
 SIDE = 384  # px of a face at least: numbers must be read
 STEP = 0.618034  # of the hue from one cluster to the next: neighbours differ
-SMALLEST = 0.004  # of the picture: smaller islands get no number
+SMALLEST = 0.003  # of the picture: smaller islands get no number
 
 
 def cluster_sheet(
@@ -47,13 +47,20 @@ def _covered(picture: U8, label: NDArray[np.int64], names: list[str]) -> U8:
     mixed = picture + shown * (colours[place] - picture)
     covered = np.ascontiguousarray(np.rint(mixed).astype(np.uint8))
     for k, name in enumerate(names):
-        count, _, sizes, centres = cv2.connectedComponentsWithStats((place == k).astype(np.uint8))
+        count, islands = cv2.connectedComponents((place == k).astype(np.uint8))
         for i in range(1, count):
-            if name and sizes[i, cv2.CC_STAT_AREA] > SMALLEST * side**2:
-                at = (int(centres[i, 0]) - 4 * len(name), int(centres[i, 1]) + 4)
-                for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-                    cv2.putText(
-                        covered, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness,
-                        cv2.LINE_AA,
-                    )  # fmt: skip
+            island = islands == i
+            if name and island.mean() > SMALLEST:
+                _write(covered, name, island)
     return covered
+
+
+def _write(picture: U8, name: str, island: NDArray[np.bool_]) -> None:
+    """Write a name where its island is widest."""
+    framed = np.pad(island.astype(np.uint8), 1)  # the picture's edge is an edge of the island
+    y, x = divmod(int(cv2.distanceTransform(framed, cv2.DIST_L2, 3).argmax()), framed.shape[1])
+    at = (x - 4 * len(name), y + 4)
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(
+            picture, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness, cv2.LINE_AA
+        )

@@ -28,9 +28,9 @@ HULLS = {
 }
 FACE = range(27)  # jaw and brows
 # Of the distance of the eyes: landmarks run along a part's edge, and what draws it goes round it.
-MARGIN = 0.1
-FOREHEAD = 0.5  # from the brows up
-AROUND = 1.3  # from the face's middle to the end of the hair, of half the face's width
+MARGINS = {"brows": 0.05, "eyes": 0.15, "nose": 0.1, "mouth": 0.1}
+FOREHEAD = 0.7  # from the brows up
+HAIR = (1.4, 2.05)  # from the face's middle to its end, aside and up, of half the face's width
 
 
 def regions(landmarks: F64, size: int) -> U8:  # [68, 2] -> [size, size]
@@ -50,7 +50,7 @@ def regions(landmarks: F64, size: int) -> U8:  # [68, 2] -> [size, size]
     half = np.ptp(points[FACE, 0]) / 2
     canvas = np.full((size * scale, size * scale), PARTS.index("background"), np.uint8)
     centre = (int(middle[0]), int(middle[1]))
-    reach = (int(half * AROUND), int(half * AROUND * 1.25))
+    reach = (int(half * HAIR[0]), int(half * HAIR[1]))
     cv2.ellipse(canvas, centre, reach, 0, 180, 360, PARTS.index("hair"), -1)
     cv2.rectangle(
         canvas, (centre[0] - reach[0], centre[1]), (centre[0] + reach[0], int(points[8, 1])),
@@ -58,9 +58,9 @@ def regions(landmarks: F64, size: int) -> U8:  # [68, 2] -> [size, size]
     )  # fmt: skip
     raised = points[17:27] - np.array([0, FOREHEAD * eyes])
     _fill(canvas, np.concatenate([points[list(FACE)], raised]), 0.0, "skin")
-    for part in ("nose", "brows", "eyes", "mouth"):
+    for part, margin in MARGINS.items():
         for hull in HULLS[part]:
-            _fill(canvas, points[list(hull)], MARGIN * eyes, part)
+            _fill(canvas, points[list(hull)], margin * eyes, part)
     small: U8 = canvas.reshape(size, scale, size, scale)[:, scale // 2, :, scale // 2]
     return small
 
