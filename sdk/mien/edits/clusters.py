@@ -23,8 +23,8 @@ Labels = NDArray[np.int64]
 Callback = Callable[[int, int], object]
 
 GRAPHS = ("styles", "render_styles", "features")
-# The paper has clusters of 32 px, its code 20 of them. The demo's faces are small: the more clusters
-# of 64 px, the nearer parts come to their landmarks (docs/edit.md).
+# Published are clusters of 32 px, 20 of them in the code. The demo's faces are small: the more
+# clusters of 64 px, the nearer parts come to their landmarks (docs/edit.md).
 CLUSTERS, CLUSTERED_PX = 96, 64
 SAMPLES, SEED = 96, 10
 MOST_SAMPLES, MOST_CLUSTERS = 4096, 255
@@ -81,8 +81,8 @@ def contributions(features: F32, labels: Labels, count: int) -> F32:
     )
     here = labels[:, rows][:, :, columns].reshape(-1)
     member = np.eye(count, dtype=np.float32)[here]  # [N H W, K]
-    found: F32 = member.T @ squared.transpose(0, 2, 3, 1).reshape(-1, channels) / len(member)
-    return found
+    total = member.T @ squared.transpose(0, 2, 3, 1).reshape(-1, channels)
+    return np.asarray(total / len(member), np.float32)
 
 
 def labels_of(engine: Engine, codes: F32, catalogue: Catalogue) -> Labels:  # [N, L, D] -> [N, r, r]
