@@ -15,8 +15,8 @@ from PIL import Image
 
 from mien import Picture, Studio, locality_map
 
-FACES = (8, 11, 3)  # seeds of the rows
-REFERENCES = {"eyes": 14, "brows": 12, "nose": 4, "mouth": 20}  # and of what gives each part
+FACES = (8, 11)  # seeds of the rows
+REFERENCES = {"eyes": 21, "brows": 33, "nose": 1, "mouth": 14}  # and of what gives each part
 GAP, PAPER = 5, 250
 
 
