@@ -1,6 +1,6 @@
 """Give a face the eyes of another, then every part its own reference; show where it changed.
 
-python examples/14_edit.py
+python examples/17_edit.py
 """
 
 from __future__ import annotations
