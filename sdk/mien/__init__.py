@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien import provenance
     from mien.animation import Animation
+    from mien.edits.catalogue import Catalogue, load_catalogue
     from mien.edits.directions import load_direction, move
     from mien.edits.express import express
     from mien.edits.expression import Expression, load_expression
     from mien.edits.gatys import Painting
     from mien.edits.gatys_settings import GatysSettings
     from mien.edits.latents import layer_range, mix
+    from mien.edits.local import LocalEdit
+    from mien.edits.locality import locality_map
     from mien.edits.lookalike import Lookalikes
     from mien.edits.presets import FAITHFUL, FAST, NVLABS
     from mien.edits.project import Projection
@@ -38,11 +41,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Animation": "mien.animation",
+    "Catalogue": "mien.edits.catalogue",
     "Expression": "mien.edits.expression",
     "FAITHFUL": "mien.edits.presets",
     "FAST": "mien.edits.presets",
     "FaceStyle": "mien.edits.translate",
     "GatysSettings": "mien.edits.gatys_settings",
+    "LocalEdit": "mien.edits.local",
     "Lookalikes": "mien.edits.lookalike",
     "MienError": "mien.errors",
     "NVLABS": "mien.edits.presets",
@@ -56,8 +61,10 @@ _HOMES = {
     "SwapSettings": "mien.edits.swap",
     "express": "mien.edits.express",
     "layer_range": "mien.edits.latents",
+    "load_catalogue": "mien.edits.catalogue",
     "load_direction": "mien.edits.directions",
     "load_expression": "mien.edits.expression",
+    "locality_map": "mien.edits.locality",
     "mix": "mien.edits.latents",
     "move": "mien.edits.directions",
 }
@@ -67,9 +74,11 @@ __all__ = [
     "FAST",
     "NVLABS",
     "Animation",
+    "Catalogue",
     "Expression",
     "FaceStyle",
     "GatysSettings",
+    "LocalEdit",
     "Lookalikes",
     "MienError",
     "NoiseSettings",
@@ -83,8 +92,10 @@ __all__ = [
     "__version__",
     "express",
     "layer_range",
+    "load_catalogue",
     "load_direction",
     "load_expression",
+    "locality_map",
     "mix",
     "move",
     "provenance",

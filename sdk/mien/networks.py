@@ -21,6 +21,7 @@ BUILT_IN_OF = {
     "lookalike": "lookalike",
     "starganv2": "starganv2",
 }
+GENERATORS = ("stylegan2", "stylegan1")  # families that draw W+ codes
 
 
 class Networks:
@@ -46,6 +47,13 @@ class Networks:
             if family not in self._engines:
                 self._open(self._own(family))
             return self._engines[family]
+
+    @property
+    def generator(self) -> Engine:
+        """The engine that draws W+ codes: a StyleGAN1 where one was named, else a StyleGAN2."""
+        with self._lock:
+            named = [family for family in GENERATORS if family in self._engines]
+            return self[named[0] if named else GENERATORS[0]]
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -74,6 +82,11 @@ class Networks:
     def _open(self, path: Path) -> None:
         bundle = Bundle.open(path)
         family = bundle.spec.family
+        if family in GENERATORS and (both := self._engines.keys() & {*GENERATORS} - {family}):
+            raise InputError(
+                f"{self._engines[min(both)].bundle.name} and {bundle.name} both draw W+ codes",
+                hint="Name one of them; open another studio for the other",
+            )
         if family in self._engines:
             raise InputError(
                 f"{self._engines[family].bundle.name} and {bundle.name} are both of family "

@@ -31,6 +31,7 @@ from mien.faces.paste import FEATHER, paste
 from mien.family_verbs import FamilyVerbs, pixels_of
 from mien.film_verbs import FilmVerbs
 from mien.images import Image, Picture, as_rgb
+from mien.local_verbs import LocalVerbs
 from mien.networks import Networks
 from mien.provenance import digest
 from mien.style_verbs import StyleVerbs
@@ -39,10 +40,8 @@ from mien_engines import Choice, Engine
 if TYPE_CHECKING:
     from mien.faces.detect import DetectedFace, Finder, Which
 
-FAMILY = "stylegan2"
 
-
-class Studio(FamilyVerbs, StyleVerbs, FilmVerbs):
+class Studio(FamilyVerbs, StyleVerbs, FilmVerbs, LocalVerbs):
     """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
 
     Args:
@@ -75,7 +74,7 @@ class Studio(FamilyVerbs, StyleVerbs, FilmVerbs):
     @property
     def engine(self) -> Engine:
         """The generator's engine."""
-        return self._networks[FAMILY]
+        return self._networks.generator
 
     @property
     def resolution(self) -> int:

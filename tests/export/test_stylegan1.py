@@ -30,7 +30,7 @@ Tensors = dict[str, torch.Tensor]
 GOLDEN = "stylegan1-128"
 OF_RANGE = 1e-4  # float32 on another machine agrees to this share of the output's range
 WIDTHS, Z, W = (12, 12, 10, 8, 8, 6), 24, 20  # 128 px, so that both up-convolutions occur
-GRAPHS = {"mapping", "styles", "synthesis", "render_styles", "render", "mix"}
+GRAPHS = {"mapping", "styles", "synthesis", "render_styles", "features", "render", "mix"}
 
 
 def tiny_tensors(widths: tuple[int, ...] = WIDTHS, z: int = Z, w: int = W) -> Tensors:

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from mien_export.checkpoints import Stylegan1Checkpoint, read_stylegan1
 from mien_export.checkpoints.faults import naming
 from mien_export.content import Content, Extras
-from mien_export.families.pictures import Render
+from mien_export.families.local_graphs import Features, local_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
-from mien_export.graph import BATCH, ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
+from mien_export.graph import BATCH, EXACT, Graph, floats
 from mien_export.nets.stylegan1 import (
     Generator,
     config_from_tensors,
     drawn_noise,
     generator_from_tensors,
 )
+from mien_export.nets.stylegan1_synthesis import Epilogue
 
 NOISE_SEED = 0
 # Of the mean w, where the file has none: so many z, drawn with this seed.
@@ -73,6 +74,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
             "num_ws": config.num_ws,
             "w_dim": config.w_dim,
             "z_dim": config.z_dim,
+            "label_dim": 0,
             "style_channels": [*config.style_channels],
         },
         constants={"w_avg": generator.truncation.avg_latent.numpy()},
@@ -105,13 +107,8 @@ def stylegan1_graphs(generator: Generator) -> list[Graph]:
     z = torch.randn(BATCH, config.z_dim, generator=torch.Generator().manual_seed(0))
     psi = torch.full((layers,), 0.7)
     _, ws = Mapping(generator)(z, psi)
-    styles = generator.g_style(ws)
     code = ws_spec(layers, config.w_dim)
-    style = floats(
-        "styles",
-        ("N", 2, sum(config.style_channels)),
-        "of all layers, style_channels each: scale less 1, then shift",
-    )
+    epilogues = [m for m in generator.modules() if isinstance(m, Epilogue)]
     return [
         Graph(
             "mapping",
@@ -125,23 +122,13 @@ def stylegan1_graphs(generator: Generator) -> list[Graph]:
             EXACT,
             samples={"z": z[:1], "psi": psi},
         ),
-        Graph(
-            "styles",
+        *local_graphs(
             Styles(generator),
-            (ws,),
-            (code,),
-            (style,),
-            EXACT,
-            samples={"ws": ws[:1]},
-        ),
-        Graph(
-            "render_styles",
-            Render(generator.g_synthesis),
-            (styles,),
-            (style,),
-            (picture_spec("picture", size, size), ENERGY),
-            PICTURE,
-            samples={"styles": styles[:1]},
+            generator.g_synthesis,
+            Features(generator, epilogues, entering=False),
+            ws,
+            size,
+            "of all layers, style_channels each: scale less 1, then shift",
         ),
         *w_plus_graphs(generator, ws, size),
     ]

@@ -56,6 +56,7 @@ def content(checkpoint: Path, extras: Extras) -> Content:
             "w_dim": config.w_dim,
             "z_dim": config.z_dim,
             "label_dim": config.label_dim,
+            "style_channels": [*generator.synthesis.style_channels],
             "perceptual": description,
             **({} if net is None else {"recogniser": arcface.name(net)}),
         },

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from mien_engines.spec import Gate, TensorSpec
 from mien_export.families.arcface import Net
+from mien_export.families.local_graphs import Features, local_graphs
 from mien_export.families.pictures import blanks, soft_pictures
 from mien_export.families.stylegan2_noise import noise_graphs
 from mien_export.families.swap_graphs import swap_graphs
 from mien_export.families.w_plus import w_plus_graphs, ws_spec
 from mien_export.graph import BATCH, DESCENT, EXACT, Graph, floats, picture_spec
 from mien_export.nets.pictures import from_uint8
-from mien_export.nets.stylegan2 import Generator
+from mien_export.nets.stylegan2 import Generator, Synthesis
 from mien_export.steps.latent import TERMS, ProjectionStep, ProjectionTarget
 from mien_export.steps.terms import Perceptual
 
@@ -31,6 +32,29 @@ class Mapping(nn.Module):
         *source, psi = inputs
         w = self.mapping(*source)
         return w, self.mapping.truncated(w, psi)
+
+
+class Styles(nn.Module):
+    """ws -> styles."""
+
+    def __init__(self, synthesis: Synthesis) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+
+    def forward(self, ws: Tensor) -> Tensor:
+        return torch.cat(self.synthesis.styles(ws), 1)
+
+
+class FromStyles(nn.Module):
+    """styles -> image."""
+
+    def __init__(self, synthesis: Synthesis) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+
+    def forward(self, styles: Tensor) -> Tensor:
+        sizes = [layer.affine.weight.shape[0] for layer in self.synthesis.modulated()]
+        return self.synthesis.drawn(torch.split(styles, sizes, 1))
 
 
 class Invert(nn.Module):
@@ -68,6 +92,15 @@ def stylegan2_graphs(
     graphs = [
         mapping,
         *w_plus_graphs(generator.synthesis, ws, config.resolution),
+        *local_graphs(
+            Styles(generator.synthesis),
+            FromStyles(generator.synthesis),
+            Features(generator.synthesis, generator.synthesis.layers(), entering=True),
+            ws,
+            config.resolution,
+            "scales of the channels that enter each convolution, style_channels each, then those "
+            "of the layers to RGB",
+        ),
         *_projection(generator, perceptual, variance, example, picture),
         *noise_graphs(generator, reduced or perceptual, variance, example, picture),
     ]

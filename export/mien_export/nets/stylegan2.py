@@ -7,7 +7,7 @@ Parameters carry the names and the values of NVlabs' stylegan2-ada-pytorch check
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,9 +119,9 @@ class SynthesisLayer(nn.Module):
         self.resample_filter: Tensor
         self.up, self.clamp, self.noisy = up, config.conv_clamp, True
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | float) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor | float) -> Tensor:
         fir = self.resample_filter if self.up else None
-        x = modulated_convolution(x, self.weight, self.affine(w), up_fir=fir)
+        x = modulated_convolution(x, self.weight, style, up_fir=fir)
         if self.noisy:
             x = x + (self.noise_const * self.noise_strength * noise).to(x.dtype)
         return self.clamped(leaky_relu(x + self.bias[:, None, None].to(x.dtype)))
@@ -140,10 +140,10 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
         self.clamp = config.conv_clamp
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        style = self.affine(w) * (1 / math.sqrt(self.weight.shape[1]))
-        rgb = modulated_convolution(x, self.weight, style, demodulate=False)
-        rgb = rgb.to(w.dtype) + self.bias[:, None, None]
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        scale = style * (1 / math.sqrt(self.weight.shape[1]))
+        rgb = modulated_convolution(x, self.weight, scale, demodulate=False)
+        rgb = rgb.to(style.dtype) + self.bias[:, None, None]
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
@@ -169,17 +169,17 @@ class Block(nn.Module):
     def paints(self, last: bool) -> bool:
         return last
 
-    def doubled(self, x: Tensor, w0: Tensor, w1: Tensor, noise: Tensor | float) -> Tensor:
-        """Features [N, c_in, H, W] -> [N, c_out, 2H, 2W]."""
-        x = self.conv0(x, w0, noise)
-        x = self.conv1(x, w1, noise)
+    def doubled(self, x: Tensor, s0: Tensor, s1: Tensor, noise: Tensor | float) -> Tensor:
+        """Features [N, c_in, H, W] -> [N, c_out, 2H, 2W]; s0, s1 are the layers' styles."""
+        x = self.conv0(x, s0, noise)
+        x = self.conv1(x, s1, noise)
         return x
 
-    def painted(self, image: Tensor | None, x: Tensor, w: Tensor) -> Tensor | None:
+    def painted(self, image: Tensor | None, x: Tensor, styles: Iterator[Tensor]) -> Tensor | None:
         """Add what this block paints of x to the image, which comes at half the size."""
         if self.torgb is None:
             return image
-        rgb: Tensor = self.torgb(x, w)
+        rgb: Tensor = self.torgb(x, next(styles))
         return rgb if image is None else upsample(image, self.resample_filter) + rgb
 
 
@@ -214,10 +214,10 @@ class ResnetBlock(Block):
         if c_in is not None:
             self.skip = Shortcut(c_in, c_out)
 
-    def doubled(self, x: Tensor, w0: Tensor, w1: Tensor, noise: Tensor | float) -> Tensor:
+    def doubled(self, x: Tensor, s0: Tensor, s1: Tensor, noise: Tensor | float) -> Tensor:
         # Each of the two has the gain sqrt(1/2), behind its clamp: the sum keeps the variance.
         shortcut: Tensor = self.skip(x)
-        return (shortcut + super().doubled(x, w0, w1, noise)) * math.sqrt(0.5)
+        return (shortcut + super().doubled(x, s0, s1, noise)) * math.sqrt(0.5)
 
 
 BLOCKS: dict[Architecture, type[Block]] = {"orig": Block, "skip": SkipBlock, "resnet": ResnetBlock}
@@ -243,19 +243,52 @@ class Synthesis(nn.Module):
         noise: Tensor | float = 1.0,  # factor of the stored noise: 1 "const", 0 "none"
         dtype: torch.dtype | None = None,  # of the convolutions; None is that of ws
     ) -> Tensor:
+        return self.drawn(self.styles(ws), noise, dtype)
+
+    def styles(self, ws: Tensor) -> list[Tensor]:  # of [N, C]
+        """Return what scales the channels that enter each convolution, toRGBs last."""
         # Unbound once: the gradient of a slice would be a scatter, of an unbinding it is a stack.
         w = ws.unbind(1)
+        # Convolution i takes w i; a block's toRGB shares its w with the next block's first layer.
+        blocks = enumerate(map(self._block, self.resolutions))
+        painters = [w[2 * i + 1] for i, block in blocks if block.torgb is not None]
+        sources = [*w[:-1], *painters]
+        return [x.affine(source) for x, source in zip(self.modulated(), sources, strict=True)]
+
+    def drawn(
+        self,
+        styles: Sequence[Tensor],  # as `styles` gives them
+        noise: Tensor | float = 1.0,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """Draw the image of styles."""
+        count = len(self.layers())
+        style, colours = styles[:count], iter(styles[count:])
         first = self._block(4)
-        x = first.const.to(dtype or ws.dtype).expand(ws.shape[0], -1, -1, -1)
-        x = first.conv1(x, w[0], noise)
-        image = first.painted(None, x, w[1])
+        x = first.const.to(dtype or styles[0].dtype).expand(styles[0].shape[0], -1, -1, -1)
+        x = first.conv1(x, style[0], noise)
+        image = first.painted(None, x, colours)
         for i, resolution in enumerate(self.resolutions[1:]):
-            # A block's toRGB shares its w with the next block's first layer.
             block = self._block(resolution)
-            x = block.doubled(x, w[2 * i + 1], w[2 * i + 2], noise)
-            image = block.painted(image, x, w[2 * i + 3])
+            x = block.doubled(x, style[2 * i + 1], style[2 * i + 2], noise)
+            image = block.painted(image, x, colours)
         assert image is not None  # the last block paints
         return image
+
+    def layers(self) -> list[SynthesisLayer]:
+        """Return the convolutions, in order."""
+        first, *blocks = map(self._block, self.resolutions)
+        return [first.conv1, *(layer for b in blocks for layer in (b.conv0, b.conv1))]
+
+    @property
+    def style_channels(self) -> list[int]:
+        """Channels that enter each convolution."""
+        return [layer.weight.shape[1] for layer in self.layers()]
+
+    def modulated(self) -> list[SynthesisLayer | ToRGB]:
+        """Return all that styles scale, in the order of `styles`."""
+        painters = [self._block(resolution).torgb for resolution in self.resolutions]
+        return [*self.layers(), *(painter for painter in painters if painter is not None)]
 
     def _block(self, resolution: int) -> Block:
         block = getattr(self, f"b{resolution}")

@@ -33,6 +33,8 @@ VERBS = {
     "gatys": "Paint a picture in the style of others, by a search for its pixels.",
     "video": "Edit every frame of a video or a GIF; the sound is kept.",
     "webcam": "Edit a camera live, or a file at its own speed.",
+    "edit": "Give a face one part of another: eyes, nose, mouth, hair.",
+    "catalogue": "Find which channels of a generator draw which part.",
     "swap": "Give one face the identity of another.",
     "merge": "Merge two faces, or one with many.",
     "translate": "Draw a face in the style of another domain.",
