@@ -23,8 +23,8 @@ from mien_export.nets.vgg import vgg_from_checkpoint
 PARTS = ("encoder", "decoder")
 EXAMPLE, OTHER = (64, 96), (80, 48)  # px, all different, or sizes are taken for one
 SAMPLE = 256  # px
-# A decoder sharpens: in bf16 single pixels of the texture move far while the picture stays (faces at
-# 256 px in four styles: 1.4 levels of 255 on average, 99 of 100 pixels below 11).
+# A decoder sharpens: in bf16 single pixels of the texture move far while the picture stays (faces
+# at 256 px in four styles: 1.4 levels of 255 on average, 99 of 100 pixels below 11).
 STYLISED = Gate(kind="outputs", tolerance={"f32": 0.01, "bf16": 0.2, "fp16": 0.04})
 
 
