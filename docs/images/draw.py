@@ -24,7 +24,7 @@ from mien.images import Picture, load, save
 
 WOMEN, MEN = (8, 7, 18), (11, 3, 14)  # seeds, told apart by eye
 COLUMNS = 6
-STYLED = 160  # px
+STYLED = 400  # px that styles are drawn at; the page shows 160
 
 
 def sampled(studio: Studio, seeds: tuple[int, ...]) -> list[Picture]:
@@ -62,7 +62,8 @@ def stylize(studio: Studio, out: Path) -> None:
     for face in faces:
         drawn = [studio.stylize(face, style).array for style in small]
         rows.append(np.concatenate([face, *drawn], 1))
-    save(np.concatenate(rows), out / "stylize.png", edits=["stylize"])
+    sheet = cv2.resize(np.concatenate(rows), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    save(np.asarray(sheet, np.uint8), out / "stylize.png", edits=["stylize"])
 
 
 def merge(studio: Studio, out: Path) -> None:

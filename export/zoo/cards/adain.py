@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import Studio
-from mien.bundles import bundle_path
-from mien_engines import Engine
-from mien_engines import open as open_engine
 from zoo.card import Card, machine, main
 from zoo.styles import STYLES, draw
 from zoo.training import Record
@@ -19,17 +16,17 @@ from zoo.training import Record
 U8 = NDArray[np.uint8]
 
 SIDES = (256, 512)
+SHOWN = 160  # px
 SEEDS = (8, 11, 32)
 
 
 def card(record: Record, data: Path) -> Card:
     """Measure and show the shipped bundle on faces and styles that it has not seen."""
     styles = {name: draw(name) for name in STYLES}
-    with Studio("demo") as studio:
-        faces = np.stack([studio.render(studio.sample(seed)).array for seed in SEEDS])
-    with open_engine(bundle_path("adain")) as engine:
+    with Studio("demo", "adain") as studio:
+        faces = [studio.render(studio.sample(seed)).array for seed in SEEDS]
         sheet = {
-            f"{name}, at {side} px": _row(engine, faces, style, side)
+            f"{name}, at {side} px": _row(studio, faces, style, side)
             for side in SIDES
             for name, style in styles.items()
         }
@@ -42,13 +39,11 @@ def card(record: Record, data: Path) -> Card:
     )
 
 
-def _row(engine: Engine, faces: U8, style: U8, side: int) -> U8:
-    """The style, then each face in it, drawn at side px and shown at 256."""
-    content = np.stack([_scaled(face, side) for face in faces])
-    styles = np.repeat(_scaled(style, side)[None], len(faces), 0)
-    full = np.ones(1, np.float32)
-    drawn = engine.run("stylize", content=content, style=styles, alpha=full)["drawn"]
-    return np.stack([_scaled(x, SIDES[0]) for x in (style, *drawn)])
+def _row(studio: Studio, faces: list[U8], style: U8, side: int) -> U8:
+    """The style, then each face in it, drawn at side px."""
+    given = _scaled(style, side)
+    drawn = [studio.stylize(_scaled(face, side), given).array for face in faces]
+    return np.stack([_scaled(x, SHOWN) for x in (given, *drawn)])
 
 
 def _scaled(picture: U8, side: int) -> U8:
@@ -72,7 +67,7 @@ on held-out crops. content: mean error of the features asked for, over their mea
 `zoo/adain.py`, {record.step:,} steps of batch 8 in {record.minutes:.0f} minutes; {machine()}.""",
         "Sheet": """\
 the four patterns of `zoo/styles.py`, which were not trained on, then faces of the demo generator
-  in each style.""",
+  in each style, with the style's palette as `mien stylize` gives it.""",
         "Limits": "small: fine texture comes out simplified; strong outlines may ring.",
         "Use": "demonstrations, tests, and video in real time.",
     }
