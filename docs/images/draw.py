@@ -70,7 +70,6 @@ def merge(studio: Studio, out: Path) -> None:
     women, men = sampled(studio, WOMEN), sampled(studio, MEN)
     for name, blocks in (("merge", "all"), ("merge-middle", "middle")):
         studio.merge_sheet(women, men, blocks=blocks).save(out / f"{name}.png")
-    studio.merge_sheet(women, men, learned=False).save(out / "merge-plain.png")
 
 
 def translate(studio: Studio, out: Path) -> None:
