@@ -83,7 +83,6 @@ def translate(studio: Studio, out: Path) -> None:
 def lookalikes(studio: Studio, out: Path) -> None:
     face = sampled(studio, WOMEN)[0]
     studio.lookalikes(face, 3 * COLUMNS, seed=7).sheet(COLUMNS).save(out / "lookalikes.png")
-    studio.lookalike_walk(face, 0, steps=12).animation().save(out / "lookalikes.webp")
 
 
 DRAWN: dict[str, Callable[[Studio, Path], None]] = {

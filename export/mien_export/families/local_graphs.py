@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mien_export.families.pictures import Render
+from mien_export.families.pictures import Render, blanks
 from mien_export.families.w_plus import ws_spec
 from mien_export.graph import ENERGY, EXACT, PICTURE, Graph, floats, picture_spec
 
@@ -57,7 +57,7 @@ def local_graphs(
 ) -> list[Graph]:
     """Return the three graphs. meaning: of the styles."""
     _, layers, width = ws.shape
-    code, drawn, maps = ws_spec(layers, width), styles(ws), features(ws)
+    code, drawn, maps = ws_spec(layers, width), styles(ws), blanks(features, ws)
     style = floats("styles", ("N", *drawn.shape[1:]), meaning)
     specs = tuple(
         floats(f"features_{i}", ("N", *x.shape[1:]), f"what style layer {i} scales")
