@@ -36,8 +36,11 @@ def soft_pictures(size: int) -> Tensor:
 
 @torch.no_grad()
 def blanks(module: nn.Module, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Return zeros of the shapes and dtypes that module gives, which is not run for it."""
+    """Return tensors of the shapes and dtypes that module gives, which is not run for it.
+
+    Their values are those that the memory had: they serve as examples of sizes alone.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
         outputs = module(*(shapes.from_tensor(x) for x in inputs))
     several = outputs if isinstance(outputs, tuple) else (outputs,)
-    return tuple(torch.zeros(x.shape, dtype=x.dtype) for x in several)
+    return tuple(torch.empty(x.shape, dtype=x.dtype) for x in several)
