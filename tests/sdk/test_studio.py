@@ -165,6 +165,21 @@ def test_a_verb_that_is_not_known_is_a_wrong_argument(capsys: pytest.CaptureFixt
     assert "mien render" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["render", "--bundle", "faces"], "faces is of family faces, and mien render needs one of"),
+        (["stylize", "a.png", "waves", "-o", "b.png", "--bundle", "demo"], "of family stylegan2"),
+        (["gatys", "a.png", "waves", "-o", "b.png", "--bundle", "demo"], "family vgg"),
+    ],
+)
+def test_a_bundle_of_another_family_is_refused(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert text in capsys.readouterr().err
+
+
 def test_a_code_and_a_seed_are_refused_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,8 +117,9 @@ def _said(error: Exception) -> str:
 
 def _function(verb: str) -> Callable[..., object]:
     if verb in VERBS:
-        function: Callable[..., object] = _module(verb).command
-        return function
+        from mien.cli.families import checked
+
+        return checked(verb, _module(verb).command)
     plugins = _plugins()
     if verb in plugins:
         loaded: Callable[..., object] = plugins[verb].load()
