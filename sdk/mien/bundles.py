@@ -62,6 +62,16 @@ def built_in_styles() -> tuple[str, ...]:
 
 
 def style_path(name: str | Path) -> Path:
-    """Return the file of a style: a built-in one by its name, all else is a path."""
-    own = isinstance(name, str) and name in built_in_styles()
-    return BUILT_IN / "styles" / f"{name}.jpg" if own else Path(name)
+    """Return the file of a style: a built-in one by its name, all else is a path.
+
+    Raises InputError for a word that is neither.
+    """
+    if isinstance(name, str) and name in built_in_styles():
+        return BUILT_IN / "styles" / f"{name}.jpg"
+    path = Path(name)
+    if not path.suffix and not path.exists():
+        raise InputError(
+            f"there is no style {str(name)!r}",
+            hint=f"Name a picture, or one of {', '.join(built_in_styles())}",
+        )
+    return path

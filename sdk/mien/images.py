@@ -108,9 +108,8 @@ def save(
         partial.replace(path)
     except (OSError, ValueError) as error:  # WebP and JPEG hold no side of any length
         why = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{shown(path)} cannot be written: {why}", hint="Check the folder, or save it as .png"
-        ) from error
+        hint = "Save it as .png" if path.parent.is_dir() else f"Make the folder {path.parent}"
+        raise InputError(f"{shown(path)} cannot be written: {why}", hint=hint) from error
     finally:
         partial.unlink(missing_ok=True)
     return path

@@ -200,3 +200,9 @@ def test_colours_become_those_of_the_style(studio: Studio, rng: np.random.Genera
     plain = studio.stylize(content, style, match_colour=0).array.reshape(-1, 3).astype(float)
     half = studio.stylize(content, style, match_colour=0.5).array.reshape(-1, 3).astype(float)
     np.testing.assert_allclose(half, (plain + drawn) / 2, atol=1.01)
+
+
+def test_a_style_that_is_neither_a_name_nor_a_picture_is_refused(studio: Studio) -> None:
+    with pytest.raises(InputError, match="no style 'wavs'") as caught:
+        studio.stylize(np.zeros((32, 32, 3), np.uint8), "wavs")
+    assert "waves" in (caught.value.hint or "")

@@ -444,3 +444,9 @@ def test_nothing_is_left_where_it_cannot_be_written(tmp_path: Path, picture: U8)
     with pytest.raises(InputError, match="cannot be written"):
         save(np.zeros((1, 20_000, 3), np.uint8), tmp_path / "a.webp")  # WebP ends at 16383 px
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written") as caught:
+        save(np.zeros((4, 4, 3), np.uint8), tmp_path / "none" / "a.png")
+    assert caught.value.hint == f"Make the folder {tmp_path / 'none'}"

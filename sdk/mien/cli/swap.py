@@ -57,10 +57,10 @@ def command(
 ) -> None:
     """Give one face the identity of another; pose, colours and background stay.
 
-    Example: mien swap anna.jpg mark.jpg -o swapped.png --bundle ffhq
+    Example: mien swap anna.jpg mark.jpg -o swapped.png
 
-    The picture says in its metadata that it was swapped. The bundle needs a recognition network:
-    mien export stylegan2 CHECKPOINT -o BUNDLE --arcface ARCFACE.pth
+    The picture says in its metadata that it was swapped. A bundle of your own needs a recognition
+    network: mien export stylegan2 CHECKPOINT -o BUNDLE --arcface ARCFACE.pth
     """
     from mien.cli.progress import step_bar
     from mien.edits.latents import load_code
