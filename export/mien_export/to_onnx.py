@@ -14,7 +14,7 @@ import onnxscript.optimizer
 import torch
 from onnx import ModelProto
 from onnxscript import opset18 as op
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mien_export.nets import adain, mirror, repeat, unpool
 from mien_export.steps.trace import trace
@@ -52,8 +52,10 @@ def onnx_from_module(
     with _quiet():
         graph = trace(module, inputs)
         exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=free)
-        # trace() has decomposed all; the exporter would do it again, in a third of the whole time.
-        exported.run_decompositions = lambda table=None: exported
+        if not _mutates(graph):
+            # trace() has decomposed all. The exporter would do it again, in a third of the time,
+            # which serves those graphs alone whose operators write into their inputs.
+            exported.run_decompositions = lambda table=None: exported
         program = torch.onnx.export(
             exported,
             dynamo=True,
@@ -76,6 +78,12 @@ def onnx_from_module(
         # Added last: a translation that is a function itself would be inlined by the exporter.
         model.functions.append(adain.function())
     return model
+
+
+def _mutates(graph: fx.GraphModule) -> bool:
+    """Tell whether an operator writes into its input, as some decompositions do."""
+    schemas = (getattr(node.target, "_schema", None) for node in graph.graph.nodes)
+    return any(schema is not None and schema.is_mutable for schema in schemas)
 
 
 def _free_dimensions(

@@ -223,11 +223,8 @@ def test_tensorrt_parses_and_builds_without_a_gpu(made: tuple[Bundle, Maps]) -> 
 
 
 @pytest.mark.slow
-def test_backends_pass_the_gates_of_the_steps(made: tuple[Bundle, Maps]) -> None:
-    for backend in ("ov", "ov-bf16"):
-        try:
-            with mien_engines.open(made[0], backend) as engine:
-                assert engine.backend_of("gatys_step") == backend
-        except MienError as error:
-            if "needs" not in str(error) and "bf16 instructions" not in str(error):
-                raise
+def test_openvino_passes_the_gate_of_the_steps(made: tuple[Bundle, Maps]) -> None:
+    """In f32; whether bf16 does is the bundle's: small random networks are refused there."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    with mien_engines.open(made[0], "ov") as engine:
+        assert engine.backend_of("gatys_step") == "ov"
