@@ -40,6 +40,8 @@ from mien_engines import Choice, Engine
 if TYPE_CHECKING:
     from mien.faces.detect import DetectedFace, Finder, Which
 
+LAST_SEED = 2**32 - 1  # of NumPy's generator, whose faces NVlabs' tools draw too
+
 
 class Studio(FamilyVerbs, StyleVerbs, FilmVerbs, LocalVerbs):
     """Networks, opened for editing. Thread-safe; `with Studio(...)` frees them at the end.
@@ -275,11 +277,15 @@ class Studio(FamilyVerbs, StyleVerbs, FilmVerbs, LocalVerbs):
     ) -> NDArray[np.float32]:
         """Return the code [L, D] of a face that does not exist.
 
+        seed: 0 to 2^32 - 1; a seed is the same face in every version.
         psi: truncation: 1 follows the training data, 0 is the mean face.
         label: the class, 0 to label_dim - 1, of a generator that was trained with classes.
 
-        Raises InputError for a class where there are none, or none where there are some.
+        Raises InputError for another seed, a class where there are none, or none where there are
+        some.
         """
+        if not 0 <= seed <= LAST_SEED:
+            raise InputError(f"seed is {seed}, expected 0 to {LAST_SEED}")
         z = np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32)
         inputs = {"z": z, "psi": np.full(self.num_ws, psi, np.float32), **self._label(label)}
         code: NDArray[np.float32] = self.engine.run("mapping", **inputs)["ws"][0]

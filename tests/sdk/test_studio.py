@@ -147,6 +147,7 @@ def test_the_command_line_goes_the_whole_way(
         (["mix", "missing.npy", "missing.npy", "-o", "a.png"], 1, "missing.npy"),
         (["project", "a.jpg", "-o", "code.txt"], 1, "FILE.npy"),
         (["demo", "one.jpg"], 1, "Name two, or none"),
+        (["table", "--rows", "1,2", "--columns", "3", "-o", "a.png"], 1, "Repeat the option"),
         (["export", "vae", "x", "-o", "y"], 1, "stylegan2"),
         (["info", "nowhere"], 1, "no bundle at nowhere"),
     ],
@@ -158,6 +159,12 @@ def test_errors_are_one_line_and_a_status(
     said = capsys.readouterr().err
     assert text in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_numpy_does_not_know_is_refused(studio: Studio, seed: int) -> None:
+    with pytest.raises(InputError, match="expected 0 to 4294967295"):
+        studio.sample(seed)
 
 
 def test_a_verb_that_is_not_known_is_a_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +192,16 @@ def test_a_code_and_a_seed_are_refused_together(
 ) -> None:
     assert main(["render", str(tmp_path / "code.npy"), "--seed", "3"]) == 1
     assert "code.npy is a face already" in capsys.readouterr().err
+
+
+def test_info_fits_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["info", "demo"]) == 0
+    said = capsys.readouterr().out
+    assert "  in   ws float32 [N, 12, 192]\n" in said
+    assert "  out  picture uint8 [N, 128, 128, 3], 0 to 255, RGB\n" in said
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ def command(
         str | None, typer.Option(help="Instead of the expression's own: 1-8, 16px+, all.")
     ] = None,
     animate: Annotated[
-        str | None, typer.Option("--animate", help="From one strength to another and back: 0:1.5.")
+        str | None,
+        typer.Option("--animate", help="From one strength to another and back, as FIRST:LAST."),
     ] = None,
     frames: Annotated[int, typer.Option(help="Of an animation, one way.")] = 12,
     keep: Annotated[Path | None, typer.Option("--code", help="Also keep the new code.")] = None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mien_engines.spec import TensorSpec
 
 
 def command(
@@ -16,7 +19,6 @@ def command(
     Example: mien info demo
     """
     from rich.console import Console
-    from rich.table import Column, Table
 
     from mien.bundles import bundle_path
     from mien_engines import Bundle
@@ -30,22 +32,23 @@ def command(
     console.print(f"[bold]{spec.name}[/], family {spec.family}, {opened.folder}")
     console.print(f"from {spec.source.file} ({spec.source.format}), licence {spec.source.licence}")
     console.print(", ".join(f"{key} {value}" for key, value in spec.properties.items()))
-    graph_column = Column("graph", no_wrap=True)
-    table = Table(graph_column, "inputs", "outputs", "sha256", "error", "other forms", box=None)
     for name, graph in spec.graphs.items():
-        sides = (
-            "\n".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in tensors)
-            for tensors in (graph.inputs, graph.outputs)
-        )
-        table.add_row(
-            name,
-            *(side.replace("[", r"\[").replace("'", "") for side in sides),
-            spec.files[graph.file].sha256[:12],
-            f"{max(graph.errors.values()):.1e}" if graph.errors else "",
-            "\n".join(
-                f"{precision}, off by {max(form.errors.values()):.1e} of range"
-                for precision, form in graph.forms.items()
-            ),
-        )
-    console.print(table)
+        console.print()
+        error = f", error {max(graph.errors.values()):.1e}" if graph.errors else ""
+        console.print(f"[bold]{name}[/]  sha256 {spec.files[graph.file].sha256[:12]}{error}")
+        for side, tensors in (("in ", graph.inputs), ("out", graph.outputs)):
+            for tensor in tensors:
+                console.print(f"  {side}  {_tensor(tensor)}", markup=False, soft_wrap=True)
+        for precision, form in graph.forms.items():
+            console.print(f"  {precision}, off by {max(form.errors.values()):.1e} of range")
+    console.print()
     console.print("error: the greatest difference from PyTorch at export, of each output's range")
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    """Name, type and shape, and the range and the order of colours where they are known."""
+    shape = ", ".join(map(str, tensor.shape))
+    known = [] if tensor.range is None else ["{:g} to {:g}".format(*tensor.range)]
+    return ", ".join(
+        [f"{tensor.name} {tensor.dtype} [{shape}]", *known, *filter(None, [tensor.colour])]
+    )

@@ -31,12 +31,15 @@ def command(
     Example: mien table --rows anna.npy --rows 4 --columns mark.npy --columns 7 -o table.png
     """
     from mien.edits.latents import F32, load_code
+    from mien.errors import InputError
     from mien.studio import Studio
 
     level = weight(psi)
     with Studio(bundle, backend=backend) as studio:
 
         def code(text: str) -> F32:
+            if "," in text:
+                raise InputError(f"{text!r} is no code and no seed", hint="Repeat the option")
             return studio.sample(int(text)) if text.isdigit() else load_code(text)
 
         picture = studio.style_table(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,10 @@ class LocalEdit:
     picture: Picture
     styles: F32
     network: str
+
+    def save(self, path: str | Path, *, mark: bool = True) -> Path:
+        """Write the picture; `Picture.save` has the arguments and the errors."""
+        return self.picture.save(path, mark=mark)
 
 
 def channel_mask(
