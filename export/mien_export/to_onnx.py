@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
@@ -14,9 +15,11 @@ import onnxscript.optimizer
 import torch
 from onnx import ModelProto
 from onnxscript import opset18 as op
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.onnx._internal.exporter import _core, _registration  # of the one version we export with
 
 from mien_export.nets import adain, mirror, repeat, unpool
+from mien_export.program import program
 from mien_export.steps.trace import trace
 
 
@@ -24,14 +27,19 @@ def _squeezed(x: Any, dim: Sequence[int]) -> Any:
     return op.Squeeze(x, op.Constant(value_ints=list(dim)))
 
 
+def _numel(x: Any) -> Any:
+    return op.Size(x)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.squeeze.dims: _squeezed,  # which the exporter has no translation of
+    # Of these the exporter has no translation.
+    torch.ops.aten.squeeze.dims: _squeezed,
+    torch.ops.aten.sym_numel.default: _numel,
     **repeat.TRANSLATIONS,
     **mirror.TRANSLATIONS,
     **unpool.TRANSLATIONS,
 }
 OPSET = 18  # the exporter's own; others go through a converter that inlines functions
-MOST_SAMPLES = 64  # bound of the dynamic batch that torch.export wants to know
 
 
 def onnx_from_module(
@@ -48,58 +56,43 @@ def onnx_from_module(
     ("N",) included. Examples must be of another size in each such dimension, or two are taken for
     one.
     """
-    free = _free_dimensions(inputs, shapes or [()] * len(inputs))
+    free = [_free(x, shape) for x, shape in zip(inputs, shapes or [()] * len(inputs), strict=True)]
     with _quiet():
-        graph = trace(module, inputs)
-        exported = torch.export.export(graph, tuple(inputs), dynamic_shapes=free)
-        if not _mutates(graph):
-            # trace() has decomposed all. The exporter would do it again, in a third of the time,
-            # which serves those graphs alone whose operators write into their inputs.
-            exported.run_decompositions = lambda table=None: exported
-        program = torch.onnx.export(
-            exported,
-            dynamo=True,
+        exported = _core.export(
+            program(trace(module, inputs, free)),
+            registry=_registry(),
             opset_version=OPSET,
             input_names=list(input_names),
             output_names=list(output_names),
-            custom_translation_table=TRANSLATIONS,
             verbose=False,
             # Its rewriter takes the addition of a number below 1e-8 for that of zero, and removes
-            # the epsilons under our roots: black pixels gave NaN (tests/export/test_to_onnx.py).
+            # the epsilons under our roots: black pixels gave NaN (tests/export/test_graphs.py).
             optimize=False,
         )
-    assert program is not None
-    onnxscript.optimizer.fold_constants(program.model, input_size_limit=FOLDED_LIMIT)
-    passes.CommonSubexpressionEliminationPass()(program.model)
-    onnxscript.optimizer.remove_unused_nodes(program.model)
-    passes.ClearMetadataAndDocStringPass()(program.model)
-    model = program.model_proto
+    onnxscript.optimizer.fold_constants(exported.model, input_size_limit=FOLDED_LIMIT)
+    passes.CommonSubexpressionEliminationPass()(exported.model)
+    onnxscript.optimizer.remove_unused_nodes(exported.model)
+    passes.ClearMetadataAndDocStringPass()(exported.model)
+    model = exported.model_proto
     if any(node.domain == adain.DOMAIN.domain for node in model.graph.node):
         # Added last: a translation that is a function itself would be inlined by the exporter.
         model.functions.append(adain.function())
     return model
 
 
-def _mutates(graph: fx.GraphModule) -> bool:
-    """Tell whether an operator writes into its input, as some decompositions do."""
-    schemas = (getattr(node.target, "_schema", None) for node in graph.graph.nodes)
-    return any(schema is not None and schema.is_mutable for schema in schemas)
+def _free(x: Tensor, shape: Sequence[int | str]) -> set[int]:
+    """Return the dimensions of an input that stay dynamic: the batch, and those with a name."""
+    batch = {0} if x.dim() > 1 or tuple(shape[:1]) == ("N",) else set()
+    return batch | {place for place, size in enumerate(shape) if isinstance(size, str)}
 
 
-def _free_dimensions(
-    inputs: Sequence[Tensor], shapes: Sequence[Sequence[int | str]]
-) -> tuple[dict[int, Any], ...]:
-    """Return the dynamic dimensions of each input, by their place."""
-    batch = torch.export.Dim("N", min=1, max=MOST_SAMPLES)
-    free: list[dict[int, Any]] = [
-        {0: batch} if x.dim() > 1 or tuple(shape[:1]) == ("N",) else {}
-        for x, shape in zip(inputs, shapes, strict=True)
-    ]
-    for dimensions, shape in zip(free, shapes, strict=True):
-        for place, size in enumerate(shape):
-            if isinstance(size, str) and place > 0:
-                dimensions[place] = torch.export.Dim.DYNAMIC  # its bounds are the module's own
-    return tuple(free)
+@functools.cache
+def _registry() -> _registration.ONNXRegistry:
+    """The exporter's translations and ours; torch.onnx.export would collect them for each graph."""
+    registry = _registration.ONNXRegistry.from_torchlib(OPSET)
+    for operator, translation in TRANSLATIONS.items():
+        registry.register_op(operator, translation)
+    return registry
 
 
 FOLDED_LIMIT = 1024  # bytes: shapes and axes are folded, weights stay as they are stored

@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from torch import Tensor, fx, nn
+from torch._dynamo.source import ConstantSource
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from mien_export.steps.gradient import rules
 
 FEW = 4096  # elements of a tensor too small to care for
 
 
-def trace(module: nn.Module, inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """Return module's graph on inputs; dimension 0 of inputs of rank > 1 stays dynamic."""
-    graph = make_fx(
-        lambda *args: module(*args),
-        decomposition_table=rules(),
-        tracing_mode="symbolic",
-        _allow_non_fake_inputs=True,
-    )(*inputs)
+def trace(
+    module: nn.Module, inputs: Sequence[Tensor], free: Sequence[Collection[int]]
+) -> fx.GraphModule:
+    """Return module's graph on inputs, of operators that write into none of theirs.
+
+    free: of each input, the dimensions that stay dynamic; those that have one size in the examples
+        are taken for one.
+    """
+    shapes = ShapeEnv()
+    mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
+    given = [
+        _stand_in(mode, f"input_{i}", x, dimensions)
+        for i, (x, dimensions) in enumerate(zip(inputs, free, strict=True))
+    ]
+    graph = _graph(lambda *args: module(*args), given)
+    if _writes(graph):  # as the decompositions of some operators do
+        graph = _graph(functionalize(graph, remove="mutations"), given)
+    assert not shapes.replacements, f"sizes that the module fixes: {shapes.replacements}"
     _name_weights(graph, module)
     _fold(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     graph.delete_all_unused_submodules()
     return graph
+
+
+def _graph(function: Callable[..., Any], given: Sequence[Tensor]) -> fx.GraphModule:
+    tracer = make_fx(function, decomposition_table=rules(), tracing_mode="symbolic")
+    traced: fx.GraphModule = tracer(*given)
+    return traced
+
+
+def _writes(graph: fx.GraphModule) -> bool:
+    """Tell whether an operator writes into its input."""
+    schemas = (getattr(node.target, "_schema", None) for node in graph.graph.nodes)
+    return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def _stand_in(mode: FakeTensorMode, name: str, x: Tensor, free: Collection[int]) -> Tensor:
+    """Return a tensor without values, whose free dimensions have symbols for sizes."""
+    sizes = [DimDynamic.DUCK if d in free else DimDynamic.STATIC for d in range(x.dim())]
+    context: Any = StatelessSymbolicContext(dynamic_sizes=sizes)
+    return mode.from_tensor(x, symbolic_context=context, source=ConstantSource(name))
 
 
 def _name_weights(graph: fx.GraphModule, module: nn.Module) -> None:
