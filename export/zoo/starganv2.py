@@ -40,7 +40,7 @@ RATE = 5e-4  # five times the published one, for a tenth of its steps
 MAPPED = 0.1  # part of it for the mapping network; a hundredth was published
 ADVERSARIAL, FOUND, DIVERSE, CYCLE = 1.0, 1.0, 1.0, 2.0
 PIXELS, FEATURES = 2.0, 0.5  # of a face from its own style
-COARSE = 0.6  # of the budget, with faces of half the size
+COARSE = 0.5  # of the budget, with faces of half the size
 FALSE = 4  # faces of the other domain in each batch of the discriminator
 
 

@@ -36,15 +36,20 @@ def card(record: Record, data: Path) -> Card:
         others = np.stack([_drawn(engine, pictures, control) for control in controls])
     judge = Judge(data)
     own = judge.embed(pictures)
-    cosines = np.stack([(judge.embed(drawn) * own).sum(1) for drawn in others])  # [10, N]
-    strangers = (own @ own.T)[~np.eye(len(own), dtype=bool)]
-    nearer = (cosines > strangers.mean()).sum(0)
+    table = np.stack([judge.embed(drawn) @ own.T for drawn in others])  # [10, N, N]
+    cosines = np.diagonal(table, axis1=1, axis2=2)  # [10, N]
+    strange = (table.sum(2) - cosines) / (len(own) - 1)  # of each look-alike to all others
+    strangers = float((own @ own.T)[~np.eye(len(own), dtype=bool)].mean())
     figures = {
         f"PSNR of {HELD_OUT} held-out faces, controls at zero": f"{psnr(again, pictures):.2f} dB",
         "cosine of look-alikes to their source, mean": f"{cosines.mean():.3f}",
-        "cosine of strangers, mean": f"{strangers.mean():.3f}",
-        "of ten look-alikes, nearer to their source than strangers are, mean": (
-            f"{nearer.mean():.1f}"
+        "cosine of look-alikes to strangers, mean": f"{strange.mean():.3f}",
+        "of ten look-alikes, nearer to their source than to strangers, mean": (
+            f"{(cosines > strange).sum(0).mean():.1f}"
+        ),
+        "cosine of photographs of strangers, mean": f"{strangers:.3f}",
+        "of ten look-alikes, nearer to their source than those are, mean": (
+            f"{(cosines > strangers).sum(0).mean():.1f}"
         ),
         "two look-alikes of one face differ by, mean of 255": f"{_difference(others):.1f}",
     }
