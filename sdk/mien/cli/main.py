@@ -43,7 +43,10 @@ VERBS = {
     "provenance": "Say what a picture's file states of its making.",
 }
 PLUGINS = "mien.commands"  # entry points: verbs of other packages
-PLUGIN_HELP = {"export": "Turn a trained checkpoint into a bundle (needs mien[export])."}
+PLUGIN_HELP = {
+    "export": "Turn a trained checkpoint into a bundle (needs mien[export]).",
+    "export-triton": "Write a bundle as models of NVIDIA's Triton server.",
+}
 
 USAGE = """Usage: mien VERB [ARGUMENTS]
 
