@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -330,3 +331,65 @@ def test_the_command_needs_no_torch(tmp_path: Path) -> None:
     assert kinds["adain_film"] == "film"
     assert kinds["adain_stylize_chain"] == "ensemble"
     assert kinds["adain_style"] == "onnxruntime"
+
+
+class InProcess:
+    """What the example's client talks to, in the place of a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._sequences: dict[int, Any] = {}
+
+    def infer(self, name: str, inputs: Any, **sequence: Any) -> Answer:
+        feeds = {
+            one.name(): np.frombuffer(
+                one._get_content(), {"UINT8": np.uint8, "FP32": np.float32}[one.datatype()]
+            ).reshape(one.shape())
+            for one in inputs
+        }
+        if not sequence:
+            return Answer(self._server.infer(name, **feeds))
+        number = sequence["sequence_id"]
+        if sequence["sequence_start"]:
+            self._sequences[number] = self._server.sequence(name)
+        answer = Answer(self._sequences[number].infer(**feeds))
+        if sequence["sequence_end"]:
+            del self._sequences[number]
+        return answer
+
+    async_infer = infer
+
+
+class Answer:
+    def __init__(self, found: dict[str, Any]) -> None:
+        self._found = found
+
+    def as_numpy(self, name: str) -> Any:
+        return self._found[name]
+
+    def get_result(self) -> Answer:
+        return self
+
+
+def test_the_example_asks_as_the_configurations_say(
+    server: Server, studio: Studio, rng: np.random.Generator
+) -> None:
+    place = ROOT / "examples" / "triton" / "client.py"
+    spec = importlib.util.spec_from_file_location("client", place)
+    assert spec is not None
+    assert spec.loader is not None
+    client = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(client)
+    here, face = InProcess(server), faces(studio, 31)[0]
+    drawn = client.lookalikes(here, face, 2)
+    controls = np.random.default_rng(0).uniform(-1, 1, (2, 10)).astype(np.float32)
+    expected = studio.lookalikes(face, control=controls).faces
+    for one, other in zip(drawn, expected, strict=True):
+        assert_same_but_for_rounding(one, other)
+    frames = rng.integers(0, 256, (3, 32, 48, 3), np.uint8)
+    style = rng.integers(0, 256, (24, 24, 3), np.uint8)
+    shot = list(client.film(here, frames, style, 7))
+    for one, frame in zip(shot, frames, strict=True):
+        expected = studio.stylize(frame, style, match_colour=0).array
+        assert_same_but_for_rounding(one, expected)
+    assert not here._sequences
