@@ -1,0 +1,73 @@
+"""Tasks in processes of this machine, each with a Studio of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from mien.scale.worker import Plan, Result, Task, Worker
+
+_worker: Worker | None = None  # of this process
+
+
+def in_processes(plan: Plan, tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+    """Yield results as they come; with one worker in this process.
+
+    Where a process is killed, those tasks that were under way are done again, one at a time: the
+    one that kills its process again is to blame, and failed.
+    """
+    if workers == 1:
+        worker = Worker(plan)
+        try:
+            yield from map(worker, tasks)
+        finally:
+            worker.close()
+        return
+    fresh, suspects = deque(tasks), deque[Task]()
+    while fresh or suspects:
+        queue, width = (suspects, 1) if suspects else (fresh, workers)
+        running: dict[Future[Result], Task] = {}
+        try:
+            # A fork would copy locks and threads of the engines; a spawned process has none.
+            with ProcessPoolExecutor(
+                width, multiprocessing.get_context("spawn"), _begin, (plan,)
+            ) as pool:
+                yield from _done(pool, queue, running, width)
+        except BrokenProcessPool:
+            if width == 1:
+                yield from (_killed(task) for task in running.values())
+            else:
+                suspects.extend(running.values())
+
+
+def _done(
+    pool: ProcessPoolExecutor, queue: deque[Task], running: dict[Future[Result], Task], width: int
+) -> Iterator[Result]:
+    while queue or running:
+        while queue and len(running) < width:
+            running[pool.submit(_work, queue[0])] = queue[0]
+            queue.popleft()
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            result = future.result()
+            del running[future]
+            yield result
+
+
+def _begin(plan: Plan) -> None:
+    global _worker
+    _worker = Worker(plan)
+
+
+def _work(task: Task) -> Result:
+    assert _worker is not None
+    return _worker(task)
+
+
+def _killed(task: Task) -> Result:
+    return Result(
+        task, "failed", "killed", error="WorkerDied", address=task.address,
+        message="the process that worked on it was killed, twice. It may lack memory",
+    )  # fmt: skip

@@ -1,0 +1,217 @@
+"""One worker: a Studio, opened once, and the tasks that it is given."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import mien
+from mien.errors import MienError
+from mien.scale.films import film_address, join_film, pieces_of, shoot
+from mien.scale.items import Item
+from mien.scale.store import Store, address_of
+from mien.scale.verbs import named_by, opened, save_result, verb_of
+from mien.studio import Studio
+from mien.video import FrameEdit
+from mien.video.pieces import Piece
+
+Status = Literal["done", "kept", "failed", "hopeless"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all workers of a run do. It travels to other machines, so it is plain.
+
+    verb, options: of the Studio. output: the run's folder. suffix: of pictures. film_suffix: of
+    films. bundles, backend, detector, threads: of the Studio. aligned: faces are crops already.
+    face: which of several. mark, sound, side, on_failure: as in `mien.video.convert`. piece: frames
+    of a film that one task draws.
+    """
+
+    verb: str
+    options: Mapping[str, Any]
+    output: str
+    suffix: str
+    film_suffix: str = ".mp4"
+    bundles: tuple[str, ...] = ()
+    backend: str = "ort"
+    detector: str | None = None
+    threads: int = 1
+    aligned: bool = False
+    face: str | int = "only"
+    mark: bool = True
+    sound: bool = True
+    side: int | None = None
+    on_failure: Literal["stop", "pass"] = "stop"
+    piece: int = 480
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do, small enough to be done again where a worker dies.
+
+    kind: "draw" an item; "survey" a film, "shoot" a piece of it, "join" its pieces.
+    pieces: of the film. number: of the piece. address: of the film.
+    """
+
+    kind: Literal["draw", "survey", "shoot", "join"]
+    item: Item
+    pieces: tuple[Piece, ...] = ()
+    number: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a task.
+
+    status: "done"; "kept": it was there; "failed": this item cannot be done; "hopeless": none can.
+    seconds: that the task took. opening: that the worker's Studio took, before its first task.
+    frames: of a film, drawn now.
+    """
+
+    task: Task
+    status: Status
+    worker: str
+    address: str = ""
+    suffix: str = ""
+    seconds: float = 0.0
+    opening: float = 0.0
+    frames: int = 0
+    pieces: tuple[Piece, ...] = field(default=(), repr=False)
+    error: str = ""
+    message: str = ""
+
+
+class Worker:
+    """Does tasks. Errors of an item are a result, not an exception.
+
+    backend: of one that draws nothing, and need not have the plan's device.
+    """
+
+    def __init__(self, plan: Plan, backend: str | None = None) -> None:
+        self.plan = plan
+        self._backend = backend or plan.backend
+        self.verb = verb_of(plan.verb)
+        self.store = Store(Path(plan.output))
+        self._opening = 0.0
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, task: Task) -> Result:
+        try:
+            self._open()
+        except MienError as error:
+            return self._failed(task, "hopeless", error)
+        began = time.perf_counter()
+        try:
+            found = {
+                "draw": self._draw, "survey": self._survey, "shoot": self._shoot, "join": self._join
+            }[task.kind](task)  # fmt: skip
+        except MienError as error:
+            return self._failed(task, "failed", error, time.perf_counter() - began)
+        except Exception as error:  # a fault of ours is one item's, not the run's
+            return self._failed(task, "failed", error, time.perf_counter() - began)
+        seconds, opening = time.perf_counter() - began, self._told_opening()
+        return Result(task, worker=me(), seconds=seconds, opening=opening, **found)
+
+    @cached_property
+    def studio(self) -> Studio:
+        plan = self.plan
+        return Studio(
+            *plan.bundles, backend=self._backend, detector=plan.detector, threads=plan.threads
+        )
+
+    @cached_property
+    def networks(self) -> dict[str, str]:
+        """SHA-256 of the bundles that results depend on, by family."""
+        return {family: self.studio.fingerprint(family) for family in self.verb.families}
+
+    @cached_property
+    def edit(self) -> FrameEdit:
+        """The edit of a frame; a style, say, is encoded once a worker."""
+        assert self.verb.film is not None
+        return self.verb.film(self.studio, self.plan.options)
+
+    def close(self) -> None:
+        if "studio" in self.__dict__:
+            self.studio.close()
+
+    def made_of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What a result depends on."""
+        plan = self.plan
+        return {
+            "mien": mien.__version__,
+            "verb": plan.verb,
+            "arguments": named_by(self.verb, {**plan.options, **arguments}),
+            "networks": self.networks,
+            "backend": plan.backend,
+            "detector": plan.detector,
+            "aligned": plan.aligned,
+            "face": plan.face,
+            "mark": plan.mark,
+        }
+
+    def _open(self) -> None:
+        if "networks" not in self.__dict__:
+            began = time.perf_counter()
+            _ = self.networks
+            self._opening = time.perf_counter() - began
+
+    def _told_opening(self) -> float:
+        opening, self._opening = self._opening, 0.0
+        return opening
+
+    def _draw(self, task: Task) -> dict[str, Any]:
+        plan = self.plan
+        address = address_of(self.made_of(task.item.arguments))
+        found: dict[str, Any] = {"address": address, "suffix": plan.suffix}
+        if self.store.place(address, plan.suffix).exists():
+            return {**found, "status": "kept"}
+        arguments = {name: self._option(name) for name in plan.options}
+        arguments |= {n: self._opened(n, value) for n, value in task.item.arguments.items()}
+        result = getattr(self.studio, self.verb.method)(**arguments)
+        self.store.put(address, plan.suffix, lambda path: save_result(result, path, mark=plan.mark))
+        return {**found, "status": "done"}
+
+    def _option(self, name: str) -> Any:
+        """An option, opened once: it is every item's."""
+        if name not in self._known:
+            self._known[name] = self._opened(name, self.plan.options[name])
+        return self._known[name]
+
+    def _opened(self, name: str, value: Any) -> Any:
+        plan = self.plan
+        return opened(self.verb, name, value, self.studio, aligned=plan.aligned, face=plan.face)
+
+    def _survey(self, task: Task) -> dict[str, Any]:
+        address = film_address(self, task)
+        found = {"address": address, "suffix": self.plan.film_suffix}
+        if self.store.place(address, self.plan.film_suffix).exists():
+            return {**found, "status": "kept"}
+        return {**found, "status": "done", "pieces": pieces_of(self, task)}
+
+    def _shoot(self, task: Task) -> dict[str, Any]:
+        return {"status": "done", "address": task.address, "frames": shoot(self, task)}
+
+    def _join(self, task: Task) -> dict[str, Any]:
+        join_film(self, task)
+        return {"status": "done", "address": task.address, "suffix": self.plan.film_suffix}
+
+    def _failed(self, task: Task, status: Status, error: Exception, seconds: float = 0.0) -> Result:
+        code = getattr(error, "code", type(error).__name__)
+        said = " ".join(str(error).split()) or code
+        return Result(
+            task, status, me(), seconds=seconds, opening=self._told_opening(), error=code,
+            message=said, address=task.address,
+        )  # fmt: skip
+
+
+def me() -> str:
+    """The name of this process among the workers."""
+    return f"{platform.node()}:{os.getpid()}"
