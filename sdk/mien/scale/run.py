@@ -234,7 +234,6 @@ class _Course:
             self._latencies.append(result.seconds)
         if kind in ("draw", "join") or result.status == "kept":
             self._ended[name] = result
-            self._store.name(result.address, result.suffix, name)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,8 @@ class Verb:
     item: the argument that each file of a folder becomes. kinds: of the arguments that are files.
     families: whose networks draw; faces are cut out at the size of the first. suffix: of results.
     film: (studio, options) -> the edit of a frame; None where the verb has none. of_film: the
-        method of the Studio that takes those options.
+        method of the Studio that takes those options. frames: a picture is drawn as a frame is, so
+        that what the options name, such as a style, may be encoded once for all items.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Verb:
     suffix: str = ".png"
     film: Callable[[Studio, Mapping[str, Any]], FrameEdit] | None = None
     of_film: str = ""
+    frames: bool = False
 
 
 def _translated(studio: Studio, options: Mapping[str, Any]) -> FrameEdit:
@@ -81,6 +83,7 @@ VERBS: dict[str, Verb] = {
     "stylize": Verb(
         "stylize", "content", {"content": "picture", "style": "style"}, ("adain",),
         film=lambda studio, options: studio.style_edit(**options), of_film="style_edit",
+        frames=True,
     ),
     "gatys": Verb("gatys", "content", {"content": "picture", "style": "style"}, ("vgg",)),
 }  # fmt: skip

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import mien
 from mien.errors import MienError
+from mien.images import Picture
+from mien.provenance import digest
 from mien.scale.films import film_address, join_film, pieces_of, shoot
 from mien.scale.items import Item
 from mien.scale.store import Store, address_of
@@ -120,6 +122,11 @@ class Worker:
         seconds, opening = time.perf_counter() - began, self._told_opening()
         return Result(task, worker=me(), seconds=seconds, opening=opening, **found)
 
+    def _named(self, task: Task, found: dict[str, Any]) -> dict[str, Any]:
+        """What is told of a result that is there, once it has its item's name too."""
+        self.store.name(found["address"], found["suffix"], task.item.name)
+        return found
+
     @cached_property
     def studio(self) -> Studio:
         plan = self.plan
@@ -172,12 +179,19 @@ class Worker:
         address = address_of(self.made_of(task.item.arguments))
         found: dict[str, Any] = {"address": address, "suffix": plan.suffix}
         if self.store.place(address, plan.suffix).exists():
-            return {**found, "status": "kept"}
-        arguments = {name: self._option(name) for name in plan.options}
-        arguments |= {n: self._opened(n, value) for n, value in task.item.arguments.items()}
-        result = getattr(self.studio, self.verb.method)(**arguments)
+            return self._named(task, {**found, "status": "kept"})
+        result = self._drawn(task.item.arguments)
         self.store.put(address, plan.suffix, lambda path: save_result(result, path, mark=plan.mark))
-        return {**found, "status": "done"}
+        return self._named(task, {**found, "status": "done"})
+
+    def _drawn(self, given: Mapping[str, Any]) -> Any:
+        if self.verb.frames and given.keys() == {self.verb.item}:
+            pixels = self._opened(self.verb.item, given[self.verb.item])
+            edit = self.edit
+            return Picture(edit.draw(pixels), edit.edits, (digest(pixels), *edit.sources))
+        arguments = {name: self._option(name) for name in self.plan.options}
+        arguments |= {name: self._opened(name, value) for name, value in given.items()}
+        return getattr(self.studio, self.verb.method)(**arguments)
 
     def _option(self, name: str) -> Any:
         """An option, opened once: it is every item's."""
@@ -193,7 +207,7 @@ class Worker:
         address = film_address(self, task)
         found = {"address": address, "suffix": self.plan.film_suffix}
         if self.store.place(address, self.plan.film_suffix).exists():
-            return {**found, "status": "kept"}
+            return self._named(task, {**found, "status": "kept"})
         return {**found, "status": "done", "pieces": pieces_of(self, task)}
 
     def _shoot(self, task: Task) -> dict[str, Any]:
@@ -201,7 +215,8 @@ class Worker:
 
     def _join(self, task: Task) -> dict[str, Any]:
         join_film(self, task)
-        return {"status": "done", "address": task.address, "suffix": self.plan.film_suffix}
+        found = {"address": task.address, "suffix": self.plan.film_suffix}
+        return self._named(task, {**found, "status": "done"})
 
     def _failed(self, task: Task, status: Status, error: Exception, seconds: float = 0.0) -> Result:
         code = getattr(error, "code", type(error).__name__)
