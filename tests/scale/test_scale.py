@@ -345,6 +345,15 @@ def _full() -> None:
     raise OSError("no space")
 
 
+def test_the_command_names_every_verb() -> None:
+    from mien.cli.scale import command
+
+    said = " ".join((command.__doc__ or "").split())
+    assert f"Verbs: {', '.join(sorted(VERBS))}; of films: " in said
+    films = [name for name, verb in sorted(VERBS.items()) if verb.film is not None]
+    assert f"of films: {', '.join(films)}." in said
+
+
 def test_every_verb_has_the_arguments_that_it_names() -> None:
     for name, verb in VERBS.items():
         check_options(name, dict.fromkeys(verb.kinds))

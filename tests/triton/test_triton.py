@@ -20,6 +20,7 @@ from mien.edits.latents import layer_weights
 from mien.studio import Studio
 from mien_engines.bundle import Bundle
 from mien_engines.errors import ArchMismatch, InputError, MissingDependency
+from mien_engines.spec import Form
 from mien_export.triton.models import Serving
 from mien_export.triton.repository import export_triton
 
@@ -393,3 +394,18 @@ def test_the_example_asks_as_the_configurations_say(
         expected = studio.stylize(frame, style, match_colour=0).array
         assert_same_but_for_rounding(one, expected)
     assert not here._sequences
+
+
+def test_a_precision_takes_the_forms_that_there_are(tmp_path: Path) -> None:
+    bundle = Bundle.open(BUILT_IN / "lookalike", verify=False)
+    own = bundle.spec.graphs["encode"]
+    form = Form(file="encode.fp16.onnx", errors={})
+    graphs = bundle.spec.graphs | {"encode": own.model_copy(update={"forms": {"fp16": form}})}
+    shutil.copytree(bundle.folder, tmp_path / "bundle")
+    shutil.copy(tmp_path / "bundle/encode.onnx", tmp_path / "bundle/encode.fp16.onnx")
+    spec = bundle.spec.model_copy(update={"graphs": graphs})
+    narrow = Bundle(tmp_path / "bundle", spec, "")
+    written = export_triton(narrow, tmp_path / "models", precision="fp16")
+    assert written.files == {"encode": "encode.fp16.onnx", "generate": "generate.onnx"}
+    with pytest.raises(InputError, match="precision 'int8'"):
+        export_triton(narrow, tmp_path / "more", precision="int8")  # type: ignore[arg-type]

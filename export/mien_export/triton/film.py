@@ -46,11 +46,12 @@ def film_onnx(film: Film, first: Path, frame: Path) -> onnx.ModelProto:
     graph.name = film.name
     held = [value for value in graph.input if value.name in outputs]
     others = [value for value in graph.input if value.name not in outputs]
+    defaults = _defaults(once.graph.input)
     del graph.input[:]
     graph.input.extend([*others, *once.graph.input])
     graph.input.append(helper.make_tensor_value_info(START, TensorProto.BOOL, [1]))
     graph.input.extend(_called(value, f"{value.name}{HELD}") for value in held)
-    graph.initializer.extend([*once.graph.initializer, *_defaults(once.graph.input)])
+    graph.initializer.extend([*once.graph.initializer, *defaults])
     nodes = [_choice(once.graph, held), *map(_kept, held), *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

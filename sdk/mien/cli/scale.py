@@ -12,7 +12,7 @@ from mien.cli.options import Aligned, Detector, Json, Mark, which_face
 
 
 def command(
-    verb: Annotated[str, typer.Argument(help="stylize, project, merge, ...: see the examples.")],
+    verb: Annotated[str, typer.Argument(help="One of the list below.")],
     source: Annotated[
         Path, typer.Option("--in", help="A folder, a manifest (.csv, .jsonl), a picture or a film.")
     ],
@@ -62,6 +62,9 @@ def command(
     Example: mien scale merge --in pairs.csv --out merged --set blocks=middle --gpus 0.5
 
     Example: mien scale stylize --in films --out drawn --set style=waves --address auto
+
+    Verbs: align, edit, express, gatys, invert, lookalikes, merge, mix, move, project, render,
+    stylize, swap, translate; of films: express, stylize, translate.
 
     Items that fail are listed; the status is then 1. OUT has results, index.jsonl and report.json.
     """
