@@ -16,8 +16,9 @@ from tests.scale.plans import OPTIONS, files, pictures
 from tests.video.films import Film, Sound, heard, make, times
 
 import mien
-from mien.bundles import BUILT_IN
+from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import main
+from mien.demo.run import SAMPLES
 from mien.errors import (
     ArchMismatch,
     Cancelled,
@@ -177,6 +178,49 @@ def test_codes_become_pictures_and_pictures_codes(tmp_path: Path) -> None:
             np.load(tmp_path / "found/results/2.npy"), studio.invert(face)
         )
         assert (tmp_path / "merged/results/2.webp").is_file()
+
+
+def test_faces_are_cut_out_of_photographs(tmp_path: Path) -> None:
+    if not {"faces", "lookalike", "embedder"} <= set(built_in()) or not list(SAMPLES.glob("*.jpg")):
+        pytest.skip("mien's own detector or portraits are not there")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in SAMPLES.glob("*.jpg"):
+        shutil.copy(path, photos)
+    (photos / "wall.png").write_bytes(
+        next((pictures(tmp_path / "x", 1)).glob("*.png")).read_bytes()
+    )
+    cut_out = run("align", photos, tmp_path / "cut", workers=1, local=True)
+    alike = run(
+        "lookalikes", photos / "ada.jpg", tmp_path / "alike", workers=1, local=True,
+        options={"n": 2, "seed": 3},
+    )  # fmt: skip
+    assert (cut_out.done, [failed.error for failed in cut_out.failed]) == (2, ["NoFace"])
+    with Studio(backend="ort", threads=1) as studio:
+        face = studio.align(photos / "ada.jpg")
+        np.testing.assert_array_equal(
+            mien.decode.load(tmp_path / "cut/results/ada.png"), face.image
+        )
+        face = studio.align(photos / "ada.jpg", size=studio.face_size("lookalike"))
+        np.testing.assert_array_equal(
+            mien.decode.load(tmp_path / "alike/results/ada.png"),
+            studio.lookalikes(face, 2, seed=3).sheet(),
+        )
+    assert alike.done == 1
+
+
+def test_frames_that_cannot_be_edited_are_counted(tmp_path: Path) -> None:
+    """No frame has a face: with the rule `pass` they are as they were, and the report says so."""
+    if "faces" not in built_in():
+        pytest.skip("mien's own detector is not there")
+    short = make(tmp_path / "short.mp4", Film(pts=range(0, 5005, 1001), size=(96, 64)))
+    how = {"options": {"expression": "happy"}, "workers": 1, "local": True}
+    stopped = run("express", short, tmp_path / "stop", **how)  # type: ignore[arg-type]
+    assert [failed.error for failed in stopped.failed] == ["NoFace"]
+    assert stopped.done == 0
+    passed = run("express", short, tmp_path / "pass", on_failure="pass", **how)  # type: ignore[arg-type]
+    assert (passed.done, passed.frames, passed.passed) == (1, 5, 5)
+    assert "not edited" in passed.table()
 
 
 def test_a_stopped_run_goes_on_from_there(source: Path, alone: Path, tmp_path: Path) -> None:

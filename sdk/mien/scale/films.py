@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mien.provenance import digest
 from mien.scale.store import address_of
-from mien.video import convert
+from mien.video import Converted, convert
 from mien.video.containers import container_of
 from mien.video.gif import is_gif
 from mien.video.pieces import Piece, cut, draw_piece, join_pieces
@@ -41,8 +41,11 @@ def pieces_of(worker: Worker, task: Task) -> tuple[Piece, ...]:
     return tuple(cut(source, worker.plan.piece))
 
 
-def shoot(worker: Worker, task: Task) -> int:
-    """Draw one piece, or a whole film that has none; return how many frames were drawn."""
+def shoot(worker: Worker, task: Task) -> tuple[int, int]:
+    """Draw one piece, or a whole film that has none.
+
+    Returns how many frames were drawn now, and how many of all were passed as they are.
+    """
     plan, drawn = worker.plan, 0
 
     def count(_: object) -> None:
@@ -50,22 +53,23 @@ def shoot(worker: Worker, task: Task) -> int:
         drawn += 1
 
     if not task.pieces:
+        made: list[Converted] = []
         worker.store.put(
             task.address,
             plan.film_suffix,
-            lambda path: convert(
+            lambda path: made.append(convert(
                 _source(worker, task), path, worker.edit, side=plan.side, sound=plan.sound,
                 on_failure=plan.on_failure, mark=plan.mark, callback=count,
-            ),
+            )),
         )  # fmt: skip
-        return drawn
+        return drawn, sum(len(one.failures) for one in made)
     folder = worker.store.parts(task.address)
     folder.mkdir(parents=True, exist_ok=True)
-    draw_piece(
+    segments = draw_piece(
         _source(worker, task), _named(worker), task.pieces[task.number], worker.edit, folder,
         side=plan.side, on_failure=plan.on_failure, callback=count,
     )  # fmt: skip
-    return drawn
+    return drawn, sum(len(segment.failures) for segment in segments)
 
 
 def join_film(worker: Worker, task: Task) -> None:

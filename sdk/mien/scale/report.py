@@ -47,6 +47,7 @@ class Report:
     failed: tuple[Failed, ...]
     seconds: float
     frames: int = 0
+    passed: int = 0
     latencies: tuple[float, ...] = ()
     workers: dict[str, Share] = field(default_factory=dict)
 
@@ -87,6 +88,7 @@ class Report:
             ),
             ("time", f"{self.seconds:.1f} s, {self.items_per_second:.2f} items/s"),
             ("frames", f"{self.frames}, {self.frames_per_second:.1f} a second" * bool(self.frames)),
+            ("not edited", f"{self.passed} frames" * bool(self.passed)),
             ("task, ms", latency),
         ]
         rows += [

@@ -151,7 +151,7 @@ class _Course:
         self._failed: dict[str, Failed] = {}
         self._workers: dict[str, Share] = {}
         self._latencies: list[float] = []
-        self._frames = self._done = self._of = 0
+        self._frames = self._passed = self._done = self._of = 0
 
     def go(self, items: Sequence[Item]) -> None:
         """Look at films; draw pictures and the pieces of films; join these.
@@ -181,7 +181,8 @@ class _Course:
         return Report(
             verb, executor, items, status.count("done"), status.count("kept"),
             tuple(sorted(self._failed.values(), key=lambda failed: failed.name)),
-            time.perf_counter() - self._began, self._frames, tuple(self._latencies), self._workers,
+            time.perf_counter() - self._began, self._frames, self._passed, tuple(self._latencies),
+            self._workers,
         )  # fmt: skip
 
     def index(self) -> str:
@@ -226,6 +227,7 @@ class _Course:
         share.busy += result.seconds
         share.opening += result.opening
         self._frames += result.frames
+        self._passed += result.passed
         name, kind = result.task.item.name, result.task.kind
         if result.status == "failed":
             self._failed.setdefault(name, Failed(name, result.error, result.message))

@@ -75,7 +75,7 @@ class Result:
 
     status: "done"; "kept": it was there; "failed": this item cannot be done; "hopeless": none can.
     seconds: that the task took. opening: that the worker's Studio took, before its first task.
-    frames: of a film, drawn now.
+    frames: of a film, drawn now. passed: of them and of those before, left as they were.
     """
 
     task: Task
@@ -86,6 +86,7 @@ class Result:
     seconds: float = 0.0
     opening: float = 0.0
     frames: int = 0
+    passed: int = 0
     pieces: tuple[Piece, ...] = field(default=(), repr=False)
     error: str = ""
     message: str = ""
@@ -211,7 +212,8 @@ class Worker:
         return {**found, "status": "done", "pieces": pieces_of(self, task)}
 
     def _shoot(self, task: Task) -> dict[str, Any]:
-        return {"status": "done", "address": task.address, "frames": shoot(self, task)}
+        frames, passed = shoot(self, task)
+        return {"status": "done", "address": task.address, "frames": frames, "passed": passed}
 
     def _join(self, task: Task) -> dict[str, Any]:
         join_film(self, task)
