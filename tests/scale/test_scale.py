@@ -30,10 +30,11 @@ from mien.errors import (
 from mien.scale import run
 from mien.scale.items import items_of
 from mien.scale.local import in_processes
+from mien.scale.plan import Plan, Result, Task
 from mien.scale.run import Progress
 from mien.scale.store import Store, address_of
 from mien.scale.verbs import VERBS, check_options, verb_of
-from mien.scale.worker import Plan, Result, Task, Worker
+from mien.scale.worker import Worker
 from mien.studio import Studio
 from mien.video import convert
 from mien.video.convert import SEGMENT
@@ -264,6 +265,45 @@ def test_a_film_in_pieces_is_that_of_an_unbroken_run_to_the_bit(film: Path, tmp_
     assert (again.done, again.kept, again.frames) == (0, 1, 0)
 
 
+def test_films_of_a_manifest_have_settings_of_their_own_and_equal_ones_are_drawn_once(
+    tmp_path: Path,
+) -> None:
+    short = make(tmp_path / "short.mp4", Film(pts=range(0, 6006, 1001)))
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    rows = [("one", "short", 1), ("same", "short", 1), ("other", "short", 0.2), ("bad", "bad", 1)]
+    (tmp_path / "films.csv").write_text(
+        "name,content,style,strength\n" + "".join(f"{n},{f}.mp4,mosaic,{s}\n" for n, f, s in rows)
+    )
+    output = tmp_path / "out"
+    report = run("stylize", tmp_path / "films.csv", output, workers=1, local=True)
+    assert (report.done, report.kept, report.frames) == (2, 1, 12)
+    assert [failed.name for failed in report.failed] == ["bad"]
+    with Studio(backend="ort", threads=1) as studio:
+        for name, strength in (("one", 1.0), ("same", 1.0), ("other", 0.2)):
+            edit = studio.style_edit("mosaic", strength=strength)
+            convert(short, tmp_path / "whole.mp4", edit)
+            made = (output / "results" / f"{name}.mp4").read_bytes()
+            assert made == (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "films.csv").write_text("content,masks\nshort.mp4,1\n")
+    with pytest.raises(InputError, match="stylize of films has no option 'masks'"):
+        run("stylize", tmp_path / "films.csv", output, workers=1, local=True)
+
+
+def test_equal_films_that_fail_are_all_listed(tmp_path: Path) -> None:
+    if "faces" not in built_in():
+        pytest.skip("mien's own detector is not there")
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        make(tmp_path / "in" / f"{name}.mp4", Film(pts=range(0, 3003, 1001), size=(96, 64)))
+    report = run(
+        "express", tmp_path / "in", tmp_path / "out", options={"expression": "happy"}, workers=1,
+        local=True,
+    )  # fmt: skip
+    assert [(failed.name, failed.error) for failed in report.failed] == [
+        ("a", "NoFace"), ("b", "NoFace"),
+    ]  # fmt: skip
+
+
 def test_a_film_that_was_broken_off_draws_only_the_segments_that_are_missing(
     film: Path, tmp_path: Path
 ) -> None:
@@ -400,7 +440,7 @@ def test_the_command_names_every_verb() -> None:
 
 def test_every_verb_has_the_arguments_that_it_names() -> None:
     for name, verb in VERBS.items():
-        check_options(name, dict.fromkeys(verb.kinds))
+        check_options(name, verb.kinds)
         assert verb_of(name).item in verb.kinds
         assert verb.film is None or hasattr(Studio, verb.of_film)
 

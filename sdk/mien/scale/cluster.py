@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mien.errors import MissingDependency, RunError
-from mien.scale.worker import Plan, Result, Task, Worker
+from mien.scale.plan import Plan, Result, Task
+from mien.scale.worker import Worker
 
 STORE_BYTES = 200 << 20  # of Ray's shared memory, where it is started here: tasks are small
 TASKS_A_BLOCK = 16  # at most: what a killed actor has to go through again

@@ -15,7 +15,8 @@ from mien.video.pieces import Piece, cut, draw_piece, join_pieces
 from mien.video.pyav import pyav
 
 if TYPE_CHECKING:
-    from mien.scale.worker import Task, Worker
+    from mien.scale.plan import Task
+    from mien.scale.worker import Worker
 
 
 def film_address(worker: Worker, task: Task) -> str:
@@ -52,21 +53,24 @@ def shoot(worker: Worker, task: Task) -> tuple[int, int]:
         nonlocal drawn
         drawn += 1
 
+    edit = worker.edit_of(task.item.arguments)
     if not task.pieces:
         made: list[Converted] = []
-        worker.store.put(
-            task.address,
-            plan.film_suffix,
-            lambda path: made.append(convert(
-                _source(worker, task), path, worker.edit, side=plan.side, sound=plan.sound,
-                on_failure=plan.on_failure, mark=plan.mark, callback=count,
-            )),
-        )  # fmt: skip
-        return drawn, sum(len(one.failures) for one in made)
+
+        def whole(path: Path) -> None:
+            made.append(
+                convert(
+                    _source(worker, task), path, edit, side=plan.side, sound=plan.sound,
+                    on_failure=plan.on_failure, mark=plan.mark, callback=count,
+                )
+            )  # fmt: skip
+
+        worker.store.put(task.address, plan.film_suffix, whole)
+        return drawn, len(made[0].failures)
     folder = worker.store.parts(task.address)
     folder.mkdir(parents=True, exist_ok=True)
     segments = draw_piece(
-        _source(worker, task), _named(worker), task.pieces[task.number], worker.edit, folder,
+        _source(worker, task), _named(worker), task.pieces[task.number], edit, folder,
         side=plan.side, on_failure=plan.on_failure, callback=count,
     )  # fmt: skip
     return drawn, sum(len(segment.failures) for segment in segments)
@@ -82,7 +86,7 @@ def join_film(worker: Worker, task: Task) -> None:
         task.address,
         plan.film_suffix,
         lambda path: join_pieces(
-            source, _named(worker), path, task.pieces, worker.edit, folder,
+            source, _named(worker), path, task.pieces, worker.edit_of(task.item.arguments), folder,
             named=digest(source), sound=plan.sound, mark=plan.mark,
         ),
     )  # fmt: skip

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from mien.scale.worker import Plan, Result, Task, Worker
+from mien.scale.plan import Plan, Result, Task
+from mien.scale.worker import Worker
 
 _worker: Worker | None = None  # of this process
 

@@ -7,28 +7,25 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from mien import errors
-from mien.bundles import bundle_path
 from mien.decode import shown
-from mien.errors import ArchMismatch, Cancelled, InputError, MienError
-from mien.images import SUFFIXES
-from mien.networks import GENERATORS
+from mien.errors import Cancelled, InputError, MienError
 from mien.scale.cluster import Cluster, on_ray, started
 from mien.scale.items import Item, items_of
 from mien.scale.local import in_processes
+from mien.scale.plan import Plan, Result, Task, absolute, absolute_bundle, check_plan
 from mien.scale.report import Failed, Report, Share
 from mien.scale.store import Store
-from mien.scale.verbs import GENERATOR, Verb, check_options, named_by, verb_of
-from mien.scale.worker import Plan, Result, Task, Worker
-from mien.video.containers import SUFFIXES as FILM_SUFFIXES
-from mien_engines import Bundle
+from mien.scale.verbs import verb_of
+from mien.scale.worker import Worker
 
+MOST_WORKERS = 100_000
 REFERENCE = "ort"  # what opens wherever mien runs
 Execute = Callable[[Sequence[Task]], Iterator[Result]]
 
@@ -96,21 +93,29 @@ def run(
     """
     chosen, source, output = verb_of(verb), Path(source), Path(output)
     items = items_of(chosen, source)
-    given = {name: _absolute(chosen.kinds, name, value) for name, value in (options or {}).items()}
-    for film in {item.film for item in items}:
-        check_options(verb, given, film=film)
-    named_by(chosen, given)  # files that are not there
-    _check(workers, cpus, gpus, on_failure, piece)
-    _check_bundles(chosen, bundles)
     plan = Plan(
-        verb, given, str(output.resolve()), _suffix(chosen.suffix, suffix), film_suffix.lower(),
-        tuple(_bundle(name) for name in bundles), backend,
-        None if detector is None else _bundle(detector), max(1, int(cpus)), aligned, face, mark,
-        sound, side, on_failure, piece,
-    )  # fmt: skip
-    if film_suffix.lower() not in FILM_SUFFIXES:
+        verb=verb,
+        options={name: absolute(chosen, name, value) for name, value in (options or {}).items()},
+        output=str(output.resolve()),
+        suffix=(suffix or chosen.suffix).lower(),
+        film_suffix=film_suffix.lower(),
+        bundles=tuple(absolute_bundle(name) for name in bundles),
+        backend=backend,
+        detector=None if detector is None else absolute_bundle(detector),
+        threads=max(1, int(cpus)),
+        aligned=aligned,
+        face=face,
+        mark=mark,
+        sound=sound,
+        side=side,
+        on_failure=on_failure,
+        piece=piece,
+    )
+    check_plan(plan, items)
+    if not 1 <= workers <= MOST_WORKERS or cpus <= 0 or gpus < 0:
         raise InputError(
-            f"films are not written as {film_suffix}", hint=f"Name {', '.join(FILM_SUFFIXES)}"
+            f"{workers} workers with {cpus:g} cores and {gpus:g} GPUs each",
+            hint="Expected 1 worker or more, with a part of a core at least",
         )
     cluster = Cluster(address, cpus, gpus)
 
@@ -160,16 +165,23 @@ class _Course:
         """
         surveys = [Task("survey", item) for item in items if item.film]
         films = [r for r in self._through(surveys, self._here) if r.status == "done"]
+        first = {film.address: film for film in reversed(films)}  # of several alike one is drawn
         draws = [Task("draw", item) for item in items if not item.film]
         shots = [
-            Task("shoot", film.task.item, film.pieces, number, film.address)
-            for film in films
+            Task("shoot", film.task.item, film.pieces, number, address)
+            for address, film in first.items()
             for number in range(max(1, len(film.pieces)))
         ]
         for _ in self._through([*draws, *shots], self._execute):
             pass
-        whole = [film for film in films if film.task.item.name not in self._failed]
-        joins = [Task("join", f.task.item, f.pieces, 0, f.address) for f in whole]
+        joins = []
+        for film in films:
+            failed = self._failed.get(first[film.address].task.item.name)
+            if failed is None:
+                joins.append(Task("join", film.task.item, film.pieces, 0, film.address))
+            else:
+                name = film.task.item.name
+                self._failed[name] = replace(failed, name=name)
         for _ in self._through(joins, self._here):
             pass
 
@@ -266,58 +278,6 @@ def _alone(output: Path) -> Iterator[Store]:
             store.sweep()
     finally:
         lock.release()
-
-
-def _check(workers: int, cpus: float, gpus: float, on_failure: str, piece: int) -> None:
-    if not 1 <= workers <= 100_000 or cpus <= 0 or gpus < 0:
-        raise InputError(
-            f"{workers} workers with {cpus:g} cores and {gpus:g} GPUs each",
-            hint="Expected 1 worker or more, with a part of a core at least",
-        )
-    if on_failure not in ("stop", "pass"):
-        raise InputError(
-            f"on_failure is {on_failure!r}, expected stop or pass",
-            hint="A picture cannot be held from one piece of a film to the next",
-        )
-    if piece < 1:
-        raise InputError(f"a piece of {piece} frames, expected 1 or more")
-
-
-def _check_bundles(verb: Verb, bundles: Sequence[str | Path]) -> None:
-    """A bundle of another family would be left out without a word."""
-    families = {*verb.families, *(GENERATORS if GENERATOR in verb.families else ())}
-    for name in bundles:
-        bundle = Bundle.open(bundle_path(name), verify=False)
-        if bundle.spec.family not in families:
-            raise ArchMismatch(
-                f"bundle {bundle.name} is of family {bundle.spec.family}, and {verb.method} needs "
-                f"one of family {' or '.join(sorted(families - {GENERATOR}))}",
-                hint="Name another, or none for mien's own",
-            )
-
-
-def _suffix(own: str, asked: str | None) -> str:
-    if asked is None or asked.lower() == own:
-        return own
-    if own == ".npy" or asked.lower() not in SUFFIXES:
-        raise InputError(
-            f"results are not written as {asked}",
-            hint=f"Name {own if own == '.npy' else ', '.join(SUFFIXES)}",
-        )
-    return asked.lower()
-
-
-def _absolute(kinds: Mapping[str, str], name: str, value: Any) -> Any:
-    """An option whose file is found from any folder."""
-    if isinstance(value, list | tuple):
-        return [_absolute(kinds, name, one) for one in value]
-    if name in kinds and isinstance(value, str | Path) and Path(value).exists():
-        return str(Path(value).resolve())
-    return value
-
-
-def _bundle(name: str | Path) -> str:
-    return str(Path(name).resolve()) if Path(name).exists() else str(name)
 
 
 def _write(path: Path, text: str) -> None:

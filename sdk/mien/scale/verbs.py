@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,12 +98,12 @@ def verb_of(name: str) -> Verb:
     return VERBS[name]
 
 
-def check_options(name: str, options: Mapping[str, Any], *, film: bool = False) -> None:
+def check_options(name: str, options: Iterable[str], *, film: bool = False) -> None:
     """Raise InputError for an option that the verb does not have, before anything is opened."""
     verb = verb_of(name)
     method = getattr(Studio, verb.of_film if film else verb.method)
     known = set(inspect.signature(method).parameters) - OF_ONE_CALL
-    if unknown := sorted(options.keys() - known):
+    if unknown := sorted(set(options) - known):
         raise InputError(
             f"{name} of {'films' if film else 'many items'} has no option {unknown[0]!r}",
             hint=f"It has: {', '.join(sorted(known))}",

@@ -6,90 +6,20 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mien
 from mien.errors import MienError
 from mien.images import Picture
 from mien.provenance import digest
 from mien.scale.films import film_address, join_film, pieces_of, shoot
-from mien.scale.items import Item
+from mien.scale.plan import Plan, Result, Status, Task
 from mien.scale.store import Store, address_of
 from mien.scale.verbs import named_by, opened, save_result, verb_of
 from mien.studio import Studio
 from mien.video import FrameEdit
-from mien.video.pieces import Piece
-
-Status = Literal["done", "kept", "failed", "hopeless"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all workers of a run do. It travels to other machines, so it is plain.
-
-    verb, options: of the Studio. output: the run's folder. suffix: of pictures. film_suffix: of
-    films. bundles, backend, detector, threads: of the Studio. aligned: faces are crops already.
-    face: which of several. mark, sound, side, on_failure: as in `mien.video.convert`. piece: frames
-    of a film that one task draws.
-    """
-
-    verb: str
-    options: Mapping[str, Any]
-    output: str
-    suffix: str
-    film_suffix: str = ".mp4"
-    bundles: tuple[str, ...] = ()
-    backend: str = "ort"
-    detector: str | None = None
-    threads: int = 1
-    aligned: bool = False
-    face: str | int = "only"
-    mark: bool = True
-    sound: bool = True
-    side: int | None = None
-    on_failure: Literal["stop", "pass"] = "stop"
-    piece: int = 480
-
-
-@dataclass(frozen=True)
-class Task:
-    """One thing to do, small enough to be done again where a worker dies.
-
-    kind: "draw" an item; "survey" a film, "shoot" a piece of it, "join" its pieces.
-    pieces: of the film. number: of the piece. address: of the film.
-    """
-
-    kind: Literal["draw", "survey", "shoot", "join"]
-    item: Item
-    pieces: tuple[Piece, ...] = ()
-    number: int = 0
-    address: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a task.
-
-    status: "done"; "kept": it was there; "failed": this item cannot be done; "hopeless": none can.
-    seconds: that the task took. opening: that the worker's Studio took, before its first task.
-    frames: of a film, drawn now. passed: of them and of those before, left as they were.
-    """
-
-    task: Task
-    status: Status
-    worker: str
-    address: str = ""
-    suffix: str = ""
-    seconds: float = 0.0
-    opening: float = 0.0
-    frames: int = 0
-    passed: int = 0
-    pieces: tuple[Piece, ...] = field(default=(), repr=False)
-    error: str = ""
-    message: str = ""
 
 
 class Worker:
@@ -105,6 +35,7 @@ class Worker:
         self.store = Store(Path(plan.output))
         self._opening = 0.0
         self._known: dict[str, Any] = {}
+        self._edit: tuple[dict[str, Any], FrameEdit] | None = None
 
     def __call__(self, task: Task) -> Result:
         try:
@@ -140,11 +71,15 @@ class Worker:
         """SHA-256 of the bundles that results depend on, by family."""
         return {family: self.studio.fingerprint(family) for family in self.verb.families}
 
-    @cached_property
-    def edit(self) -> FrameEdit:
-        """The edit of a frame; a style, say, is encoded once a worker."""
+    def edit_of(self, given: Mapping[str, Any]) -> FrameEdit:
+        """The edit of an item's frames. The latest is kept, since most items share it: a style,
+        say, is encoded once."""
         assert self.verb.film is not None
-        return self.verb.film(self.studio, self.plan.options)
+        options = {**self.plan.options, **given}
+        options.pop(self.verb.item, None)
+        if self._edit is None or self._edit[0] != options:
+            self._edit = options, self.verb.film(self.studio, options)
+        return self._edit[1]
 
     def close(self) -> None:
         if "studio" in self.__dict__:
@@ -186,9 +121,8 @@ class Worker:
         return self._named(task, {**found, "status": "done"})
 
     def _drawn(self, given: Mapping[str, Any]) -> Any:
-        if self.verb.frames and given.keys() == {self.verb.item}:
-            pixels = self._opened(self.verb.item, given[self.verb.item])
-            edit = self.edit
+        if self.verb.frames:
+            pixels, edit = self._opened(self.verb.item, given[self.verb.item]), self.edit_of(given)
             return Picture(edit.draw(pixels), edit.edits, (digest(pixels), *edit.sources))
         arguments = {name: self._option(name) for name in self.plan.options}
         arguments |= {name: self._opened(name, value) for name, value in given.items()}
@@ -216,8 +150,10 @@ class Worker:
         return {"status": "done", "address": task.address, "frames": frames, "passed": passed}
 
     def _join(self, task: Task) -> dict[str, Any]:
-        join_film(self, task)
         found = {"address": task.address, "suffix": self.plan.film_suffix}
+        if task.pieces and self.store.place(task.address, self.plan.film_suffix).exists():
+            return self._named(task, {**found, "status": "kept"})  # one alike was joined before
+        join_film(self, task)
         return self._named(task, {**found, "status": "done"})
 
     def _failed(self, task: Task, status: Status, error: Exception, seconds: float = 0.0) -> Result:
