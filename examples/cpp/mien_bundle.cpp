@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -215,7 +216,8 @@ std::unique_ptr<mien_graph> open(const std::string &folder, const std::string &n
   const Owned<OrtSessionOptions> held{options, api().ReleaseSessionOptions};
   if (threads > 0) check(api().SetIntraOpNumThreads(options, threads));
   // The file's name is a plain one beside the manifest; its weights lie in the same folder.
-  const std::string path = folder + "/" + found->second.at("file").text;
+  // A path's own characters are wide on Windows, as ONNX Runtime wants them there.
+  const auto path = std::filesystem::path(folder) / found->second.at("file").text;
   OrtSession *session = nullptr;
   check(api().CreateSession(env, path.c_str(), options, &session));
   graph->session = {session, api().ReleaseSession};
