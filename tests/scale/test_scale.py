@@ -8,6 +8,8 @@ import shutil
 import signal
 import sys
 import threading
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from mien.errors import (
     DecodeError,
     InputError,
     MissingDependency,
+    RunError,
 )
 from mien.scale import run
 from mien.scale.items import items_of
@@ -443,6 +446,78 @@ def test_every_verb_has_the_arguments_that_it_names() -> None:
         check_options(name, verb.kinds)
         assert verb_of(name).item in verb.kinds
         assert verb.film is None or hasattr(Studio, verb.of_film)
+
+
+class GaveUp(Exception):
+    """What Ray raises, by its own name."""
+
+
+def fake_ray(*, there: bool = True, whole: bool = True) -> types.SimpleNamespace:
+    """As much of Ray as a run asks for: one actor, in this process."""
+    calls: list[str] = []
+
+    def init(**options: object) -> None:
+        calls.append(f"init {options.get('object_store_memory')}")
+        if not there:
+            raise ConnectionError("no cluster answers")
+
+    def from_items(rows: list[dict[str, bytes]], override_num_blocks: int) -> object:
+        def map_batches(actor: type, fn_constructor_args: tuple[Plan], **_: object) -> object:
+            def iter_rows() -> Iterator[dict[str, bytes]]:
+                work = actor(*fn_constructor_args)
+                for row in rows:
+                    yield {"result": work({"task": [row["task"]]})["result"][0]}
+                if not whole:
+                    raise GaveUp("The actor died\nbecause of its node")
+
+            return types.SimpleNamespace(iter_rows=iter_rows)
+
+        assert 1 <= override_num_blocks <= len(rows)
+        return types.SimpleNamespace(map_batches=map_batches)
+
+    context = types.SimpleNamespace(enable_progress_bars=True)
+    data = types.ModuleType("ray.data")
+    data.__dict__.update(
+        DataContext=types.SimpleNamespace(get_current=lambda: context), from_items=from_items,
+        ActorPoolStrategy=lambda size: size,
+    )  # fmt: skip
+    ray = types.ModuleType("ray")
+    ray.__dict__.update(
+        data=data, init=init, is_initialized=lambda: False, calls=calls,
+        shutdown=lambda: calls.append("shutdown"),
+        exceptions=types.SimpleNamespace(RayError=GaveUp),
+    )  # fmt: skip
+    return types.SimpleNamespace(ray=ray, data=data, calls=calls)
+
+
+def take_for_ray(monkeypatch: pytest.MonkeyPatch, fake: types.SimpleNamespace) -> None:
+    monkeypatch.setitem(sys.modules, "ray", fake.ray)
+    monkeypatch.setitem(sys.modules, "ray.data", fake.data)
+
+
+def test_a_ray_is_started_small_and_ended(
+    source: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fake_ray()
+    take_for_ray(monkeypatch, fake)
+    report = run("stylize", source, tmp_path / "out", options=OPTIONS)
+    assert (report.executor, report.done) == ("ray", 5)
+    assert files(tmp_path / "out" / "objects") == files(alone / "objects")
+    assert fake.calls == [f"init {200 << 20}", "shutdown"]
+
+
+def test_a_ray_that_is_not_there_or_gives_up_is_an_error_of_ours(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_for_ray(monkeypatch, fake_ray(there=False))
+    with pytest.raises(RunError, match="no Ray at head:6379: no cluster answers"):
+        run("stylize", source, tmp_path / "out", options=OPTIONS, address="head:6379")
+    fake = fake_ray(whole=False)
+    take_for_ray(monkeypatch, fake)
+    with pytest.raises(RunError, match=r"Ray gave up: because of its node\. What is done is kept"):
+        run("stylize", source, tmp_path / "out", options=OPTIONS)
+    assert fake.calls[-1] == "shutdown"
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["done"] == 5
 
 
 def test_without_ray_the_error_says_what_to_type(

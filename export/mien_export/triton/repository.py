@@ -74,49 +74,67 @@ def export_triton(
     serving = serving or Serving()
     files, left_out = _sources(bundle, graphs, backend, plans, precision)
     prefix = _checked_prefix(bundle.name if prefix is None else prefix)
-    specs = {graph: bundle.graph(graph) for graph in files}
-    known = frozenset(specs)
-    served = {
-        graph: models.graph_model(f"{prefix}_{graph}", spec, serving, backend)
-        for graph, spec in specs.items()
-    }
-    chains = [
-        models.ensemble_model(f"{prefix}_{chain.name}", chain, served, serving)
-        for chain in ensembles_of(bundle.spec, known)
-    ]
-    shot = {
-        f"{prefix}_{film.name}": film
-        for film in (films_of(bundle.spec, known) if films and backend == "ort" else ())
-    }
-    if shot:
-        _check_onnx()
-    rolling = [models.film_model(n, film, specs, serving) for n, film in shot.items()]
-    every = (*served.values(), *chains, *rolling)
+    shots = films_of(bundle.spec, frozenset(files)) if films and backend == "ort" else ()
+    every, shot = _models(bundle, files, shots, serving, backend, prefix)
     _check_free(folder, every, overwrite)
     put: Put = shutil.copyfile if copy else _link_or_copy
+
+    def fill(model: Model, place: Path) -> None:
+        if model.graph is not None:
+            put(files[model.graph], place / models.BACKENDS[backend][1])
+        if model.name in shot:
+            _write_film(shot[model.name], files, place)
+        if backend == "ort" and (model.graph is not None or model.name in shot):
+            _put_weights(bundle, place, put)
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            for model in every:
-                place = building / model.name
-                (place / VERSION).mkdir(parents=True)
-                (place / CONFIG).write_text(text(model.config), "utf-8")
-                if model.graph is not None:
-                    put(files[model.graph], place / VERSION / models.BACKENDS[backend][1])
-                if model.name in shot:
-                    _write_film(shot[model.name], files, place / VERSION)
-                if backend == "ort" and model.config.get("backend"):
-                    _put_weights(bundle, place / VERSION, put)
-                _put_in_place(place, folder / model.name)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        _write(folder, every, fill)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written: {error.strerror or error}",
             hint="Check the folder and the free space",
         ) from error
     return Written(folder, every, {graph: path.name for graph, path in files.items()}, left_out)
+
+
+def _models(
+    bundle: Bundle,
+    files: dict[str, Path],
+    shots: Sequence[Film],
+    serving: Serving,
+    backend: Backend,
+    prefix: str,
+) -> tuple[tuple[Model, ...], dict[str, Film]]:
+    """The models, and of those that are films what they are, by name."""
+    specs = {graph: bundle.graph(graph) for graph in files}
+    served = {
+        graph: models.graph_model(f"{prefix}_{graph}", spec, serving, backend)
+        for graph, spec in specs.items()
+    }
+    chains = [
+        models.ensemble_model(f"{prefix}_{chain.name}", chain, served, serving)
+        for chain in ensembles_of(bundle.spec, frozenset(files))
+    ]
+    shot = {f"{prefix}_{film.name}": film for film in shots}
+    if shot:
+        _check_onnx()
+    rolling = [models.film_model(name, film, specs, serving) for name, film in shot.items()]
+    return (*served.values(), *chains, *rolling), shot
+
+
+def _write(folder: Path, every: Sequence[Model], fill: Callable[[Model, Path], None]) -> None:
+    """Write models beside the repository, and move each into it when it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for model in every:
+            place = building / model.name
+            (place / VERSION).mkdir(parents=True)
+            (place / CONFIG).write_text(text(model.config), "utf-8")
+            fill(model, place / VERSION)
+            _put_in_place(place, folder / model.name)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def _sources(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import mien
-from mien.errors import MienError
+from mien.bundles import detector_path
+from mien.errors import InputError, MienError
 from mien.images import Picture
 from mien.provenance import digest
 from mien.scale.films import film_address, join_film, pieces_of, shoot
@@ -20,6 +21,7 @@ from mien.scale.store import Store, address_of
 from mien.scale.verbs import named_by, opened, save_result, verb_of
 from mien.studio import Studio
 from mien.video import FrameEdit
+from mien_engines.bundle import MANIFEST
 
 
 class Worker:
@@ -47,17 +49,10 @@ class Worker:
             found = {
                 "draw": self._draw, "survey": self._survey, "shoot": self._shoot, "join": self._join
             }[task.kind](task)  # fmt: skip
-        except MienError as error:
-            return self._failed(task, "failed", error, time.perf_counter() - began)
-        except Exception as error:  # a fault of ours is one item's, not the run's
+        except Exception as error:  # a MienError, or a fault of ours: one item's, not the run's
             return self._failed(task, "failed", error, time.perf_counter() - began)
         seconds, opening = time.perf_counter() - began, self._told_opening()
         return Result(task, worker=me(), seconds=seconds, opening=opening, **found)
-
-    def _named(self, task: Task, found: dict[str, Any]) -> dict[str, Any]:
-        """What is told of a result that is there, once it has its item's name too."""
-        self.store.name(found["address"], found["suffix"], task.item.name)
-        return found
 
     @cached_property
     def studio(self) -> Studio:
@@ -70,6 +65,17 @@ class Worker:
     def networks(self) -> dict[str, str]:
         """SHA-256 of the bundles that results depend on, by family."""
         return {family: self.studio.fingerprint(family) for family in self.verb.families}
+
+    @cached_property
+    def detector(self) -> str | None:
+        """What finds faces, by its bytes; None where nothing has to."""
+        if self.plan.aligned:
+            return None
+        try:
+            path = detector_path(self.plan.detector)
+        except InputError:  # an item that needs one says so
+            return None
+        return digest(path / MANIFEST if path.is_dir() else path)
 
     def edit_of(self, given: Mapping[str, Any]) -> FrameEdit:
         """The edit of an item's frames. The latest is kept, since most items share it: a style,
@@ -94,7 +100,7 @@ class Worker:
             "arguments": named_by(self.verb, {**plan.options, **arguments}),
             "networks": self.networks,
             "backend": plan.backend,
-            "detector": plan.detector,
+            "detector": self.detector,
             "aligned": plan.aligned,
             "face": plan.face,
             "mark": plan.mark,
@@ -155,6 +161,11 @@ class Worker:
             return self._named(task, {**found, "status": "kept"})  # one alike was joined before
         join_film(self, task)
         return self._named(task, {**found, "status": "done"})
+
+    def _named(self, task: Task, found: dict[str, Any]) -> dict[str, Any]:
+        """What is told of a result that is there, once it has its item's name too."""
+        self.store.name(found["address"], found["suffix"], task.item.name)
+        return found
 
     def _failed(self, task: Task, status: Status, error: Exception, seconds: float = 0.0) -> Result:
         code = getattr(error, "code", type(error).__name__)
