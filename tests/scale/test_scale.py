@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -31,6 +32,7 @@ from mien.errors import (
     RunError,
 )
 from mien.scale import run
+from mien.scale.cluster import Actor
 from mien.scale.items import items_of
 from mien.scale.local import in_processes
 from mien.scale.plan import Plan, Result, Task
@@ -504,6 +506,31 @@ def test_a_ray_is_started_small_and_ended(
     assert (report.executor, report.done) == ("ray", 5)
     assert files(tmp_path / "out" / "objects") == files(alone / "objects")
     assert fake.calls == [f"init {200 << 20}", "shutdown"]
+
+
+class Died(BaseException):
+    """The end of an actor, in this process."""
+
+
+def test_a_task_that_kills_actor_after_actor_is_given_up(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(worker: Worker, task: Task) -> Result:
+        raise Died
+
+    plan = Plan("stylize", OPTIONS, str(tmp_path), ".png")
+    task = Task("draw", items_of(VERBS["stylize"], source)[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "__call__", dies)
+        for _ in range(3):
+            with pytest.raises(Died):
+                Actor(plan)({"task": [pickle.dumps(task)]})
+        (told,) = Actor(plan)({"task": [pickle.dumps(task)]})["result"]
+    assert pickle.loads(told).error == "WorkerDied"
+    assert "killed 3 times" in pickle.loads(told).message
+    (told,) = Actor(plan)({"task": [pickle.dumps(task)]})["result"]  # a try of another run
+    assert pickle.loads(told).status == "done"
+    assert not any((tmp_path / "making" / "tries").iterdir())
 
 
 def test_a_ray_that_is_not_there_or_gives_up_is_an_error_of_ours(

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mien.errors import MissingDependency, RunError
-from mien.scale.plan import Plan, Result, Task
+from mien.scale.plan import Plan, Result, Task, killed
+from mien.scale.store import address_of
 from mien.scale.worker import Worker
 
 STORE_BYTES = 200 << 20  # of Ray's shared memory, where it is started here: tasks are small
+TRIES = 3  # of a task whose actor dies each time
 TASKS_A_BLOCK = 16  # at most: what a killed actor has to go through again
 
 
@@ -41,15 +43,26 @@ class Actor:
         self._worker = Worker(plan)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        results = [self._worker(pickle.loads(task)) for task in batch["task"]]
+        results = [self._done(pickle.loads(task)) for task in batch["task"]]
         return {"result": [pickle.dumps(result) for result in results]}
+
+    def _done(self, task: Task) -> Result:
+        """Do a task; Ray itself would try one that kills its actor for ever."""
+        store = self._worker.store
+        key = address_of({"kind": task.kind, "name": task.item.name, "number": task.number})
+        if store.begin(key) >= TRIES:
+            store.end(key)
+            return killed(task, TRIES)
+        result = self._worker(task)
+        store.end(key)
+        return result
 
 
 def on_ray(plan: Plan, tasks: Sequence[Task], workers: int, cluster: Cluster) -> Iterator[Result]:
     """Yield results as they come.
 
     An actor that dies is started again by Ray, and its tasks are done again: what they had put into
-    the store already is found there.
+    the store already is found there. A task that does not survive three tries is failed.
 
     Raises MissingDependency without ray[data]. RunError where Ray gives up.
     """

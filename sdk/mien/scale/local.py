@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from mien.scale.plan import Plan, Result, Task
+from mien.scale.plan import Plan, Result, Task, killed
 from mien.scale.worker import Worker
 
 _worker: Worker | None = None  # of this process
@@ -40,7 +40,7 @@ def in_processes(plan: Plan, tasks: Sequence[Task], workers: int) -> Iterator[Re
                 yield from _done(pool, queue, running, width)
         except BrokenProcessPool:
             if width == 1:
-                yield from (_killed(task) for task in running.values())
+                yield from (killed(task, 2) for task in running.values())
             else:
                 suspects.extend(running.values())
 
@@ -67,10 +67,3 @@ def _begin(plan: Plan) -> None:
 def _work(task: Task) -> Result:
     assert _worker is not None
     return _worker(task)
-
-
-def _killed(task: Task) -> Result:
-    return Result(
-        task, "failed", "killed", error="WorkerDied", address=task.address,
-        message="the process that worked on it was killed, twice. It may lack memory",
-    )  # fmt: skip

@@ -86,6 +86,14 @@ class Result:
     message: str = ""
 
 
+def killed(task: Task, times: int) -> Result:
+    """Return what is told of a task that its process did not survive."""
+    return Result(
+        task, "failed", "killed", error="WorkerDied", address=task.address,
+        message=f"the process that worked on it was killed {times} times. It may lack memory",
+    )  # fmt: skip
+
+
 def check_plan(plan: Plan, items: Sequence[Item]) -> None:
     """Raise, before any work, for what no worker could do.
 

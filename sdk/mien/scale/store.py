@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-OBJECTS, RESULTS, PARTS, MAKING = "objects", "results", "parts", "making"
+OBJECTS, RESULTS, PARTS = "objects", "results", "parts"
+MAKING, TRIES = "making", "tries"  # while a run lasts
 
 
 def address_of(made_of: Mapping[str, Any]) -> str:
@@ -62,6 +63,18 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             (folder / "linked").replace(target)
         return target
+
+    def begin(self, key: str) -> int:
+        """Note that something is tried, and return how many tries before never came to an end."""
+        folder = self.folder / MAKING / TRIES / key
+        folder.mkdir(parents=True, exist_ok=True)
+        before = len(list(folder.iterdir()))
+        (folder / uuid.uuid4().hex).touch()
+        return before
+
+    def end(self, key: str) -> None:
+        """Note that a try came to an end, whichever."""
+        shutil.rmtree(self.folder / MAKING / TRIES / key, ignore_errors=True)
 
     def sweep(self) -> None:
         """Delete what processes left that were killed. Nobody else may be at work."""
