@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien import provenance
+    from mien import provenance, scale
     from mien.animation import Animation
     from mien.edits.catalogue import Catalogue, load_catalogue
     from mien.edits.directions import load_direction, move
@@ -99,12 +99,13 @@ __all__ = [
     "mix",
     "move",
     "provenance",
+    "scale",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "provenance":
-        return importlib.import_module("mien.provenance")
+    if name in ("provenance", "scale"):
+        return importlib.import_module(f"mien.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -103,6 +103,14 @@ class Studio(FamilyVerbs, StyleVerbs, FilmVerbs, LocalVerbs):
         """Classes of the generator; 0 means none."""
         return size_of(self.engine, "label_dim")
 
+    def fingerprint(self, family: str) -> str:
+        """SHA-256 of the manifest of the bundle that serves a family, hence of all its files.
+
+        family: "generator" is whichever draws W+ codes. Raises ArchMismatch where there is none.
+        """
+        engine = self.engine if family == "generator" else self._networks[family]
+        return engine.bundle.fingerprint
+
     def align(
         self,
         photo: Image,

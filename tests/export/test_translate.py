@@ -27,6 +27,7 @@ from mien.faces.wing import COUNT, align_wing
 from mien.images import load, save
 from mien_engines import Bundle, Engine
 from mien_export.export import export
+from mien_export.triton.repository import export_triton
 
 SIZE = {"skip": 64, "plain": 32}
 KINDS = tuple(SIZE)
@@ -437,3 +438,34 @@ def test_the_example_runs(
     written = run_example("12_translate", [star_bundles[kind].folder], tmp_path, monkeypatch)
     assert len(written) == 6
     assert "between.gif" in written
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_triton_translates_as_the_studio_does_in_a_chain_and_in_a_film(
+    star_bundles: dict[str, Bundle],
+    studios: dict[str, Studio],
+    tmp_path: Path,
+    rng: np.random.Generator,
+    kind: str,
+) -> None:
+    pytest.importorskip("tritonclient.grpc", reason="tritonclient, whose protobuf judges")
+    from tests.triton.server import Server, wiring_faults
+
+    export_triton(star_bundles[kind], tmp_path / "models", prefix="star")
+    server = Server(tmp_path / "models")
+    assert not wiring_faults(server.configs, "star_translate_chain")
+    pictures, domain = faces(rng, 3, SIZE[kind]), DOMAINS - 1
+    reference, number = {"reference": pictures[:1]}, np.array([domain])
+    film = server.sequence("star_film")
+    for i, picture in enumerate(pictures[1:]):
+        expected = studios[kind].translate(picture, reference=pictures[0], domain=domain)
+        chained = server.infer(
+            "star_translate_chain", picture=picture[None], domain=number[None], **reference
+        )
+        shot = film.infer(picture=picture[None], domain=number, **({} if i else reference))
+        for drawn in (chained, shot):
+            differs = np.abs(drawn["picture_next"][0].astype(int) - expected.array)
+            # A pixel of a mask is on or off, and rounding may switch it.
+            assert np.quantile(differs, 0.99) <= 1
+    with pytest.raises(Exception, match="first"):  # a sequence that brings no reference
+        server.sequence("star_film").infer(picture=pictures[:1], domain=number)

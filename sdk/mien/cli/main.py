@@ -40,10 +40,14 @@ VERBS = {
     "translate": "Draw a face in the style of another domain.",
     "lookalikes": "Draw faces that share a face's identity, or a labelled set.",
     "render": "Draw a code, or a face that does not exist.",
+    "scale": "Run a verb over a folder, a manifest or films: in processes, or on Ray.",
     "provenance": "Say what a picture's file states of its making.",
 }
 PLUGINS = "mien.commands"  # entry points: verbs of other packages
-PLUGIN_HELP = {"export": "Turn a trained checkpoint into a bundle (needs mien[export])."}
+PLUGIN_HELP = {
+    "export": "Turn a trained checkpoint into a bundle (needs mien[export]).",
+    "export-triton": "Write a bundle as models of NVIDIA's Triton server.",
+}
 
 USAGE = """Usage: mien VERB [ARGUMENTS]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,7 +69,7 @@ class FileSource:
         self.losses = Losses()
         index, last, size, convert = 0, None, None, reformatter()
         with opened(self.path) as container:
-            stream = _film(self.path, container)
+            stream = first_film(self.path, container)
             promised = _promised(container, stream)
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             for decoded in self._decoded(container, stream):
@@ -86,12 +86,7 @@ class FileSource:
                 self._check(decoded, index, size)
                 last, duration = pts, max(int(decoded.duration or 0), 0)
                 if index >= start:
-                    matrix = _matrix(decoded)
-                    picture = upright(_rgb(decoded, self._side, convert), matrix)
-                    yield Frame(
-                        picture, index, pts, duration, self.facts.time_base,
-                        1 / aspect if is_turned(matrix) else aspect,
-                    )  # fmt: skip
+                    yield self._frame(decoded, index, pts, duration, aspect, convert)
                 index += 1
             if last is None:
                 raise DecodeError(
@@ -100,6 +95,48 @@ class FileSource:
                 )
             end = (last + duration - (stream.start_time or 0)) * self.facts.time_base
             self.losses.lost += _missing(promised, index + self.losses.lost, end, self.facts)
+
+    def stretch(self, key: int, first: int, times: Sequence[int]) -> Iterator[Frame]:
+        """Yield the frames with these times (pts, ascending), of which the first has number first.
+
+        key: pts of a key frame at or before them. Nothing before it is decoded, so they are the
+        frames of `frames` where the film is what its index says.
+
+        Raises DecodeError where it is not. InputError, UnsupportedFormat: as `frames`.
+        """
+        self.losses = Losses()
+        convert, size, waiting = reformatter(), None, list(reversed(times))
+        with opened(self.path) as container:
+            stream = first_film(self.path, container)
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            container.seek(key, stream=stream)
+            for decoded in self._decoded(container, stream):
+                pts = decoded.pts if decoded.pts is not None else decoded.dts
+                if pts is None or pts < times[0]:
+                    continue
+                index = first + len(times) - len(waiting)
+                if pts != waiting[-1] or self.losses.damaged:
+                    break
+                waiting.pop()
+                size = size or (decoded.width, decoded.height)
+                self._check(decoded, index, size)
+                duration = max(int(decoded.duration or 0), 0)
+                yield self._frame(decoded, index, pts, duration, aspect, convert)
+                if not waiting:
+                    return
+        raise DecodeError(
+            f"{shown(self.path)}: frame {first + len(times) - len(waiting)} is not where the "
+            "film's index has it",
+            hint="Convert it in one piece: mien video",
+        )
+
+    def _frame(
+        self, decoded: Any, index: int, pts: int, duration: int, aspect: Fraction, convert: Any
+    ) -> Frame:
+        matrix = _matrix(decoded)
+        picture = upright(_rgb(decoded, self._side, convert), matrix)
+        turned = 1 / aspect if is_turned(matrix) else aspect
+        return Frame(picture, index, pts, duration, self.facts.time_base, turned)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         av = pyav()
@@ -134,7 +171,7 @@ class FileSource:
 
 
 def _facts(path: Path, container: Any) -> Facts:
-    stream = _film(path, container)
+    stream = first_film(path, container)
     others = [s for s in container.streams if s.type != "audio" and s is not stream]
     promised = _promised(container, stream)
     return Facts(
@@ -148,7 +185,7 @@ def _facts(path: Path, container: Any) -> Facts:
     )
 
 
-def _film(path: Path, container: Any) -> Any:
+def first_film(path: Path, container: Any) -> Any:
     """The first video track. A picture that is filed as one, such as a song's cover, is none."""
     for stream in container.streams.video:
         if "attached_pic" not in str(stream.disposition):

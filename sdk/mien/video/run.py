@@ -168,7 +168,7 @@ class Run:
             if not path.exists():
                 return segments
             try:
-                segments.append(_done(json.loads(path.read_bytes())))
+                segments.append(done_of(json.loads(path.read_bytes())))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise _damaged(path, error) from error
 
@@ -180,7 +180,8 @@ class Run:
         return self._path(start, f"{view}.{kind}" if view else kind)
 
 
-def _done(record: Mapping[str, Any]) -> Done:
+def done_of(record: Mapping[str, Any]) -> Done:
+    """Return a segment's record as it was, of its JSON."""
     return Done(
         record["start"],
         tuple(record["pts"]),
