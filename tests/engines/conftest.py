@@ -10,6 +10,7 @@ import onnx
 import pytest
 import safetensors.numpy
 from onnx import TensorProto, helper
+from tests.engines.fake_gpu import OnFakeGpu
 
 from mien_engines import backends
 from mien_engines.backends.base import Backend
@@ -99,8 +100,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return _make_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
-@pytest.fixture(params=list(backends.LISTING))
+@pytest.fixture(params=[*backends.LISTING, "trt on a fake GPU"])
 def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param not in backends.LISTING:
+        return OnFakeGpu()
     found = backends.get(request.param)
     try:
         found.probe()

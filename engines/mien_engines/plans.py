@@ -1,0 +1,344 @@
+"""Where plans are kept, and what makes one acceptable.
+
+A plan is code that runs on this machine: loading one from someone else is running their program. So
+plans are built here and kept where only their owner can write, each with a header that says what it
+was made of, for which machine, and how far it is from the reference. What differs is not loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mien_engines.cache import cache_dir, write_atomic
+from mien_engines.errors import Busy, NotBuilt, Untrusted
+from mien_engines.sizes import Range
+from mien_engines.spec import Precision
+
+MAGIC = b"mien plan 1\n"
+LENGTH_BYTES = 8
+MAX_HEADER_BYTES = 1 << 20
+LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
+WAIT_S = 1800.0
+REVISION = 1  # of our own code: raise it when the same graph would become another plan
+# What decides whether a plan runs here, in the order in which a difference is told.
+MACHINE = ("library", "version", "gpu", "sm", "driver", "revision")
+
+logger = logging.getLogger("mien")
+
+
+class PlanKey(BaseModel):
+    """All that decides what a plan is.
+
+    graph: its name. digest: of its ONNX file and its weights. library: "trt" or "rtx".
+    gpu, sm, driver: of the machine; "none" where a plan was built without one.
+    sizes: open dimension -> least, usual, greatest. keep: what stays float32 on request.
+    flags: of the builder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graph: str
+    digest: str
+    library: str
+    version: str
+    gpu: str
+    sm: str
+    driver: str
+    precision: Precision
+    sizes: dict[str, Range]
+    keep: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    revision: int = REVISION
+
+    @property
+    def folder(self) -> str:
+        return f"{self.graph}-{self.digest[:16]}"
+
+    @property
+    def name(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return f"{self.library}-{self.precision}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+class Verdict(BaseModel):
+    """What the gate found. error: None where it was not asked, for want of a GPU."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accepted: bool
+    error: float | None = None
+    tolerance: float | None = None
+    detail: str = ""
+
+
+class PlanHeader(BaseModel):
+    """What stands before a plan in its file. layers: of the network. seconds: of the build."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: PlanKey
+    verdict: Verdict
+    sha256: str
+    nbytes: int
+    layers: int
+    seconds: float
+
+
+def graph_digest(path: Path) -> str:
+    """SHA-256 of an ONNX file and of the weights beside it that it points into."""
+    data = path.read_bytes()
+    total = hashlib.sha256(data)
+    for weights in sorted(path.parent.glob("*.safetensors")):
+        if weights.name.encode() in data:
+            total.update(_file_digest(weights, weights.stat().st_mtime_ns))
+    return total.hexdigest()
+
+
+_digests: dict[tuple[Path, int, int], bytes] = {}
+
+
+def _file_digest(path: Path, written: int) -> bytes:
+    """Of a file of weights, which all graphs of a bundle share: read once a process."""
+    known = (path.resolve(), path.stat().st_size, written)
+    if known not in _digests:
+        with path.open("rb") as file:
+            _digests[known] = hashlib.file_digest(file, "sha256").digest()
+    return _digests[known]
+
+
+class PlanCache:
+    """The plans of this user on this machine.
+
+    Args:
+        root: where they lie; None means the folder `plans` of mien's cache.
+        limit_bytes: of all together; those that were used least recently go first.
+    """
+
+    def __init__(self, root: Path | None = None, limit_bytes: int | None = None) -> None:
+        self.root = root or cache_dir() / "plans"
+        self.limit_bytes = _limit() if limit_bytes is None else limit_bytes
+
+    def path(self, key: PlanKey) -> Path:
+        return self.root / key.folder / f"{key.name}.plan"
+
+    def store(self, header: PlanHeader, plan: bytes) -> bool:
+        """Keep a plan. Returns False, after one log line, where it cannot be written."""
+        path = self.path(header.key)
+        if not write_atomic(path, packed(header, plan)):
+            return False
+        self.trim(kept=path)
+        return True
+
+    def find(self, wanted: Mapping[str, Any]) -> Path:
+        """The newest accepted plan whose key has these fields.
+
+        Raises NotBuilt, which says what is different about the nearest one.
+        """
+        folder = self.root / f"{wanted['graph']}-{wanted['digest'][:16]}"
+        paths = list(folder.glob(f"{wanted['library']}-{wanted['precision']}-*.plan"))
+        build_it = f"Type: mien build BUNDLE --backend {wanted['library']} " + (
+            f"--precision {_typed(wanted['precision'])} --graph {wanted['graph']}"
+        )
+        what = (
+            f"graph {wanted['graph']} has no plan of {wanted['library']} in {wanted['precision']}"
+        )
+        found: list[tuple[float, Path]] = []
+        near: list[list[str]] = []
+        for path in paths:
+            try:
+                header = read_header(path)
+            except Untrusted as error:
+                near.append([error.message])
+                continue
+            differing = _differences(header.key, wanted)
+            if differing:
+                near.append(differing)
+            elif not header.verdict.accepted:
+                near.append([f"it was not accepted: {header.verdict.detail}"])
+            else:
+                found.append((path.stat().st_mtime, path))
+        if found:
+            return max(found)[1]
+        nearest = min(near, key=len, default=[])
+        reason = f": {'; '.join(nearest)}" if nearest else ""
+        raise NotBuilt(f"{what} for this machine{reason}", hint=build_it)
+
+    def load(self, path: Path, *, trust_engine: bool = False) -> tuple[PlanHeader, bytes]:
+        """A plan, whole. trust_engine: load it although others may have written it.
+
+        Raises Untrusted: it is damaged, or lies where others can write.
+        """
+        if not trust_engine:
+            self._check_owner(path)
+        header, plan = unpacked(path)
+        with contextlib.suppress(OSError):
+            os.utime(path)  # what is used is kept longest
+        return header, plan
+
+    @contextlib.contextmanager
+    def building(
+        self, key: PlanKey, wait_s: float = WAIT_S, waiting: Callable[[str], None] | None = None
+    ) -> Iterator[None]:
+        """Build a plan alone: other processes that want it wait here, and find it afterwards.
+
+        The lock is the operating system's, so it is free when its holder dies. Where no lock can
+        be made, nothing is kept either, and nobody waits. Raises Busy after `wait_s`.
+        """
+        path = self.path(key)
+        lock = filelock.FileLock(path.with_suffix(".lock"))
+        holder = path.with_suffix(".pid")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                if waiting is not None:
+                    waiting(f"process {_read(holder)} builds it; waiting")
+                lock.acquire(timeout=wait_s, poll_interval=0.05)
+            with contextlib.suppress(OSError):
+                holder.write_text(str(os.getpid()))
+        except filelock.Timeout as error:
+            raise Busy(
+                f"process {_read(holder)} has been building the plan of graph {key.graph} "
+                f"for more than {wait_s:.0f} s",
+                hint="Wait longer, or end that process",
+            ) from error
+        except OSError as error:
+            logger.warning("no lock can be made in %s: %s", path.parent, error)
+        try:
+            yield
+        finally:
+            if lock.is_locked:
+                with contextlib.suppress(OSError):
+                    holder.unlink(missing_ok=True)
+                lock.release()
+
+    def trim(self, kept: Path | None = None) -> list[Path]:
+        """Remove what was used least recently, until the rest is within the limit."""
+        now, entries, total = time.time(), [], 0
+        for path in self.root.glob("*/*.plan"):
+            with contextlib.suppress(OSError):
+                state = path.stat()
+                # A time in the future, from a clock that was set back, is as good as now.
+                entries.append((min(state.st_mtime, now), state.st_size, path))
+                total += state.st_size
+        removed = []
+        for _, nbytes, path in sorted(entries):
+            if total <= self.limit_bytes:
+                break
+            if path != kept:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                total -= nbytes
+                removed.append(path)
+        return removed
+
+    def clear_stale(self, machine: Mapping[str, Any]) -> list[Path]:
+        """Remove plans for this GPU that another version of something built: none can be used."""
+        removed = []
+        for path in self.root.glob("*/*.plan"):
+            with contextlib.suppress(OSError, Untrusted):
+                key = read_header(path).key
+                mine = key.library == machine["library"] and key.gpu == machine["gpu"]
+                if mine and _differences(key, machine):
+                    path.unlink()
+                    removed.append(path)
+        return removed
+
+    def _check_owner(self, path: Path) -> None:
+        inside = path.is_relative_to(self.root)
+        if not inside:
+            raise Untrusted(
+                f"{path} is a plan from elsewhere, and loading it can run its code",
+                hint="Build it here, or say that you trust it: trust_engine=True",
+            )
+        folders = [self.root, *(self.root / part for part in path.relative_to(self.root).parents)]
+        for place in {path, *folders}:
+            state = place.lstat() if place.exists() else None
+            if state is None:
+                raise Untrusted(f"{place} is gone", hint="Build the plan again")
+            if stat.S_ISLNK(state.st_mode):
+                raise Untrusted(f"{place} is a link", hint="Remove it, and build the plan again")
+            if not hasattr(os, "geteuid"):
+                continue  # Windows: the user's own folders are theirs alone
+            if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+                raise Untrusted(
+                    f"others than you can write {place}",
+                    hint=f"Remove it, or type: chmod go-w {place}; then build the plan again",
+                )
+
+
+def packed(header: PlanHeader, plan: bytes) -> bytes:
+    """A plan's file: magic, length of the header, header as JSON, plan."""
+    text = header.model_dump_json().encode()
+    return MAGIC + len(text).to_bytes(LENGTH_BYTES, "little") + text + plan
+
+
+def unpacked(path: Path) -> tuple[PlanHeader, bytes]:
+    """What `packed` made. Raises Untrusted where a byte is not as it was."""
+    header = read_header(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Untrusted(f"{path} cannot be read: {error.strerror}") from error
+    plan = data[len(data) - header.nbytes :]
+    if len(plan) != header.nbytes or hashlib.sha256(plan).hexdigest() != header.sha256:
+        raise Untrusted(f"{path} is damaged", hint="Build the plan again")
+    return header, plan
+
+
+def read_header(path: Path) -> PlanHeader:
+    """The header alone. Raises Untrusted where it is none, or does not fit the file's length."""
+    start = len(MAGIC) + LENGTH_BYTES
+    try:
+        with path.open("rb") as file:
+            begin = file.read(start)
+            length = int.from_bytes(begin[len(MAGIC) :], "little")
+            if not begin.startswith(MAGIC) or length > MAX_HEADER_BYTES:
+                raise Untrusted(f"{path} is not a plan of mien's", hint="Build it again")
+            header = PlanHeader.model_validate_json(file.read(length))
+        nbytes = path.stat().st_size
+    except (OSError, ValidationError) as error:
+        raise Untrusted(f"{path} is damaged", hint="Build the plan again") from error
+    if nbytes != start + length + header.nbytes:
+        raise Untrusted(f"{path} is damaged: it has {nbytes} bytes", hint="Build the plan again")
+    return header
+
+
+def _differences(key: PlanKey, wanted: Mapping[str, Any]) -> list[str]:
+    return [
+        f"it was built for {name} {getattr(key, name)}, this is {wanted[name]}"
+        for name in MACHINE
+        if name in wanted and getattr(key, name) != wanted[name]
+    ]
+
+
+def _typed(precision: str) -> str:
+    """A precision as the command line has it."""
+    return "fp32" if precision == "f32" else precision
+
+
+def _limit() -> int:
+    try:
+        return int(float(os.environ["MIEN_PLANS_GB"]) * 1e9)
+    except (KeyError, ValueError):
+        return LIMIT_BYTES
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return "unknown"

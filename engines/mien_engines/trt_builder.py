@@ -1,0 +1,158 @@
+"""ONNX to plan: one way for TensorRT 10.16, 11 and TensorRT-RTX.
+
+Networks are strongly typed: TensorRT computes in the types that the ONNX file says, and decides
+nothing about precision. What a library does not have is left out, by feature.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien_engines.errors import BuildFailed, Cancelled
+from mien_engines.trt_library import Library
+
+Shapes = Mapping[str, tuple[tuple[int, ...], ...]]
+Progress = Callable[[str, int, int], object]  # what is done, how much of it, of how much
+WORKSPACE_BYTES = 8 << 30  # at most; a build takes what it needs of it
+
+
+@dataclass(frozen=True)
+class Built:
+    """plan: what a runtime loads. layers: of the network. timing: measured kernels, to keep."""
+
+    plan: bytes
+    layers: int
+    seconds: float
+    timing: bytes
+
+
+def flags_of(library: Library) -> tuple[str, ...]:
+    """What is decided about a build, for the plan's key."""
+    has_tf32 = hasattr(library.trt.BuilderFlag, "TF32")
+    return ("strongly typed", *(["no TF32"] if has_tf32 else []))
+
+
+def build_plan(
+    library: Library,
+    path: Path,
+    shapes: Shapes,
+    *,
+    timing: bytes = b"",
+    progress: Progress | None = None,
+) -> Built:
+    """Build the plan of an ONNX file; its external weights lie beside it.
+
+    Args:
+        shapes: input -> its least, usual and greatest shape.
+        timing: what an earlier build has measured on this GPU.
+        progress: called by threads of the builder's; an exception in it ends the build.
+
+    Raises:
+        BuildFailed: the parser or the builder refuses the graph. Cancelled: progress raised.
+    """
+    with library.build_lock:
+        library.said()
+        begin = time.perf_counter()
+        trt = library.trt
+        builder = trt.Builder(library.logger)
+        flags = trt.NetworkDefinitionCreationFlag
+        network = builder.create_network(1 << int(flags.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, library.logger)
+        if not parser.parse_from_file(str(path)):
+            errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+            raise _failure(library, path, "; ".join(errors))
+        config = builder.create_builder_config()
+        _configure(library, config)
+        kept = _timing_cache(config, timing)
+        monitor = None if progress is None else _monitor(library, config, progress)
+        _add_profile(builder, network, config, shapes)
+        layers = network.num_layers
+        plan = builder.build_serialized_network(network, config)
+        if monitor is not None and monitor.broken is not None:
+            raise monitor.broken
+        if plan is None:
+            raise _failure(library, path, "no kernels were found for it")
+        measured = bytes(kept.serialize()) if kept is not None else b""
+        return Built(bytes(plan), layers, time.perf_counter() - begin, measured)
+
+
+def _configure(library: Library, config: Any) -> None:
+    trt = library.trt
+    if hasattr(trt.BuilderFlag, "TF32"):
+        config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32, as in ort-cuda
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    if hasattr(config, "profiling_verbosity"):
+        config.profiling_verbosity = trt.ProfilingVerbosity.LAYER_NAMES_ONLY
+
+
+def _timing_cache(config: Any, timing: bytes) -> Any | None:
+    """Give the builder what was measured before. TensorRT-RTX measures nothing, and keeps none."""
+    if not hasattr(config, "create_timing_cache"):
+        return None
+    kept = config.create_timing_cache(timing)
+    if kept is None or not config.set_timing_cache(kept, False):  # of another version: begin anew
+        kept = config.create_timing_cache(b"")
+        if kept is None or not config.set_timing_cache(kept, False):
+            return None
+    return kept
+
+
+def _monitor(library: Library, config: Any, progress: Progress) -> Any | None:
+    """Tell `progress` how far the builder is; its phases are nested, and the outermost counts."""
+    if not hasattr(library.trt, "IProgressMonitor"):
+        return None
+
+    class Monitor(library.trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            library.trt.IProgressMonitor.__init__(self)
+            self.broken: BaseException | None = None
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+            self.tell(phase_name, 0)
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.tell(phase_name, self.steps.get(phase_name, 1))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self.tell(phase_name, step + 1)
+            return self.broken is None  # False ends the build
+
+        def tell(self, phase: str, step: int) -> None:
+            try:
+                if self.broken is None:
+                    progress(phase, step, self.steps.get(phase, 1))
+            except KeyboardInterrupt:
+                self.broken = Cancelled("the build was stopped")
+            except Exception as error:  # TensorRT's thread has no use for it
+                self.broken = error
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    return monitor
+
+
+def _add_profile(builder: Any, network: Any, config: Any, shapes: Shapes) -> None:
+    """Say which sizes the open dimensions of the inputs have."""
+    profile, dynamic = builder.create_optimization_profile(), False
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        if -1 in tuple(tensor.shape):
+            dynamic = True
+            profile.set_shape(tensor.name, *shapes[tensor.name])
+    if dynamic:
+        config.add_optimization_profile(profile)
+
+
+def _failure(library: Library, path: Path, reason: str) -> BuildFailed:
+    said = library.said()
+    return BuildFailed(
+        f"{library.title} refuses {path.name}: {' '.join(reason.split())[:300]}"
+        + (f" ({said})" if said else ""),
+        hint='Run it with another backend, such as backend="ort"',
+    )
