@@ -67,7 +67,7 @@ def build_plan(
             raise _failure(library, path, "; ".join(errors))
         config = builder.create_builder_config()
         _configure(library, config)
-        kept = _timing_cache(config, timing)
+        kept = _timing_cache(library, config, timing)
         monitor = None if progress is None else _monitor(library, config, progress)
         _add_profile(builder, network, config, shapes)
         layers = network.num_layers
@@ -89,9 +89,13 @@ def _configure(library: Library, config: Any) -> None:
         config.profiling_verbosity = trt.ProfilingVerbosity.LAYER_NAMES_ONLY
 
 
-def _timing_cache(config: Any, timing: bytes) -> Any | None:
-    """Give the builder what was measured before. TensorRT-RTX measures nothing, and keeps none."""
-    if not hasattr(config, "create_timing_cache"):
+def _timing_cache(library: Library, config: Any, timing: bytes) -> Any | None:
+    """Give the builder what was measured before.
+
+    TensorRT-RTX, known by its cache of the run time, measures nothing when it builds: there these
+    calls are deprecated and do nothing.
+    """
+    if hasattr(library.trt, "IRuntimeCache"):
         return None
     kept = config.create_timing_cache(timing)
     if kept is None or not config.set_timing_cache(kept, False):  # of another version: begin anew

@@ -17,9 +17,9 @@ from mien_engines.backends.feeds import Array, check_array, check_names, check_s
 from mien_engines.backends.lane import STRIDE, Lane
 from mien_engines.device import Device
 from mien_engines.device_cuda import cuda_device
-from mien_engines.errors import BackendUnavailable, BuildFailed
+from mien_engines.errors import BackendUnavailable, BuildFailed, Untrusted
 from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
-from mien_engines.plans import REVISION, PlanCache, graph_digest
+from mien_engines.plans import REVISION, PlanCache, graph_digest, read_header
 from mien_engines.spec import GraphSpec, Precision
 from mien_engines.trt_library import Library, LibraryName, library
 
@@ -84,8 +84,12 @@ class Trt(Backend):
         return f"{host.library.title}, {info.name} (sm {info.sm}), driver {info.driver}"
 
     def offered(self) -> bool:
-        """Unasked, it takes part where plans were built for it: it never builds in passing."""
-        return bool(self._plans())
+        """Unasked, it takes part where plans were accepted: it never builds in passing."""
+        for path in self._plans():
+            with contextlib.suppress(Untrusted):
+                if read_header(path).verdict.accepted:
+                    return True
+        return False
 
     def version(self) -> str:
         """With what there are plans of, so that a choice is made anew after a build."""
