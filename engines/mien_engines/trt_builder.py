@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mien_engines.errors import BuildFailed, Cancelled
+from mien_engines.errors import ArchMismatch, BuildFailed, Cancelled
 from mien_engines.trt_library import Library
 
 Shapes = Mapping[str, tuple[tuple[int, ...], ...]]
@@ -52,7 +52,8 @@ def build_plan(
         progress: called by threads of the builder's; an exception in it ends the build.
 
     Raises:
-        BuildFailed: the parser or the builder refuses the graph. Cancelled: progress raised.
+        BuildFailed: the parser or the builder refuses the graph. ArchMismatch: it has other inputs
+            than shapes. Cancelled: progress raised KeyboardInterrupt.
     """
     with library.build_lock:
         library.said()
@@ -69,7 +70,7 @@ def build_plan(
         _configure(library, config)
         kept = _timing_cache(library, config, timing)
         monitor = None if progress is None else _monitor(library, config, progress)
-        _add_profile(builder, network, config, shapes)
+        _add_profile(builder, network, config, shapes, path.name)
         layers = network.num_layers
         plan = builder.build_serialized_network(network, config)
         if monitor is not None and monitor.broken is not None:
@@ -141,11 +142,16 @@ def _monitor(library: Library, config: Any, progress: Progress) -> Any | None:
     return monitor
 
 
-def _add_profile(builder: Any, network: Any, config: Any, shapes: Shapes) -> None:
+def _add_profile(builder: Any, network: Any, config: Any, shapes: Shapes, name: str) -> None:
     """Say which sizes the open dimensions of the inputs have."""
     profile, dynamic = builder.create_optimization_profile(), False
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
+    tensors = [network.get_input(i) for i in range(network.num_inputs)]
+    if sorted(found := [tensor.name for tensor in tensors]) != sorted(shapes):
+        raise ArchMismatch(
+            f"{name} has inputs {', '.join(found)}, its manifest says {', '.join(shapes)}",
+            hint="Export the bundle again",
+        )
+    for tensor in tensors:
         if -1 in tuple(tensor.shape):
             dynamic = True
             profile.set_shape(tensor.name, *shapes[tensor.name])
@@ -156,7 +162,7 @@ def _add_profile(builder: Any, network: Any, config: Any, shapes: Shapes) -> Non
 def _failure(library: Library, path: Path, reason: str) -> BuildFailed:
     said = library.said()
     return BuildFailed(
-        f"{library.title} refuses {path.name}: {' '.join(reason.split())[:300]}"
+        f"backend {library.name} refuses {path.name}: {' '.join(reason.split())[:300]}"
         + (f" ({said})" if said else ""),
         hint='Run it with another backend, such as backend="ort"',
     )

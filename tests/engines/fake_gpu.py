@@ -458,11 +458,12 @@ def fake_host(device: FakeDevice | None = None, version: str = "11.4.0.106") -> 
     return Host(Library("trt", fake_trt(device, version)), device)
 
 
-class OnFakeGpu(Trt):
+class BuildingTrt(Trt):
     """The backend, with plans that it builds of whatever it opens."""
 
-    def __init__(self, host: Host | None = None, most: int = 64) -> None:
-        super().__init__(host or fake_host())
+    def __init__(self, host: Host, most: int = 64) -> None:
+        super().__init__(host)
+        self.name = host.library.name  # type: ignore[misc]
         self.most = most
 
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:

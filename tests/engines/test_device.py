@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.engines.fake_gpu import LOST, OOM, FakeDevice, OnFakeGpu, fake_host
+from tests.engines.fake_gpu import LOST, OOM, BuildingTrt, FakeDevice, fake_host
 
 from mien_engines import Bundle
 from mien_engines.backends.lane import STRIDE
@@ -31,7 +31,7 @@ def device() -> FakeDevice:
 
 
 def opened(device: FakeDevice, bundle: Bundle, graph: str, most: int = 64) -> TrtSession:
-    backend = OnFakeGpu(fake_host(device), most)
+    backend = BuildingTrt(fake_host(device), most)
     session = backend.open(bundle.graph_path(graph), bundle.graph(graph))
     assert isinstance(session, TrtSession)
     return session
@@ -69,7 +69,7 @@ def test_a_replayed_frame_has_the_numbers_of_its_own_inputs(
 ) -> None:
     with (
         opened(device, tiny, "linear") as session,
-        OnFakeGpu().open(tiny.graph_path("linear"), tiny.graph("linear")) as fresh,
+        BuildingTrt(fake_host()).open(tiny.graph_path("linear"), tiny.graph("linear")) as fresh,
     ):
         for run in range(4):
             feeds = rows(2, run)
@@ -173,7 +173,7 @@ def test_a_refused_execution_is_an_error_and_never_the_old_outputs(
 
 def test_a_plan_that_is_not_one_is_refused(device: FakeDevice, tiny: Bundle) -> None:
     with pytest.raises(BuildFailed, match=r"TensorRT 11.* does not take the plan.*magic tag"):
-        OnFakeGpu(fake_host(device)).session(tiny.graph("linear"), b"nonsense")
+        BuildingTrt(fake_host(device)).session(tiny.graph("linear"), b"nonsense")
 
 
 def test_a_shape_that_the_plan_was_not_built_for_is_named(device: FakeDevice, tiny: Bundle) -> None:
