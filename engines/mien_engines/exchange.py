@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien_engines.device import Device, Memory
+from mien_engines.device import Device, Memory, Pinned, Stream
 from mien_engines.errors import InputError
 
 UNUSED, USED = b"dltensor", b"used_dltensor"  # names of a capsule
@@ -113,6 +113,11 @@ class DeviceArray:
         finally:
             stream.close()
             host.free()
+
+    def fill(self, stream: Stream, host: Pinned) -> None:
+        """Set its content, and wait until that is done."""
+        stream.upload(self._memory, host)
+        stream.synchronize()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -27,11 +27,11 @@ def on_device(device: FakeDevice, array: NDArray[Any]) -> DeviceArray:
     memory, stream = device.allocate(array.nbytes), device.stream()
     host = device.pinned(array.shape, array.dtype)
     host.array[...] = array
-    stream.upload(memory, host)
-    stream.synchronize()
+    given = DeviceArray(memory, array.shape, array.dtype)
+    given.fill(stream, host)
     stream.close()
     host.free()
-    return DeviceArray(memory, array.shape, array.dtype)
+    return given
 
 
 class Foreign:
@@ -153,6 +153,23 @@ def test_what_one_graph_makes_another_takes_without_the_host(
     np.testing.assert_array_equal(
         image.numpy(), picture.run({"y": session.run({"x": x})["y"]})["image"]
     )
+
+
+def test_what_is_put_there_is_that_and_leaks_nothing(
+    session: TrtSession, device: FakeDevice, rng: np.random.Generator
+) -> None:
+    array = rng.standard_normal((3, 5)).astype(np.float32)
+    given = session.put(array)
+    np.testing.assert_array_equal(given.numpy(), array)
+    del given
+    gc.collect()
+    for what in ("allocate", "pin", "stream", "upload"):
+        device.fail[what] = (device.calls(what) + 1, OOM)
+        with pytest.raises(DeviceOutOfMemory):
+            session.put(array)
+        device.fail.clear()
+        gc.collect()
+    assert device.leaked == {}
 
 
 def test_borrowed_arrays_are_given_back(session: TrtSession) -> None:

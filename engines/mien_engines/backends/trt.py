@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from mien_engines.backends.base import Backend, Loop, Session
 from mien_engines.backends.feeds import Array, check_array, check_names, check_shape
 from mien_engines.backends.lane import STRIDE, Lane
@@ -196,6 +198,19 @@ class TrtSession(Session):
             shapes.append((tensor.name, shape_on_device(value)))
         with self.typed_errors(), self._driving(tuple(shapes)) as lane:
             return lane.run_resident(given)
+
+    def put(self, array: Array) -> DeviceArray:
+        """A copy of an array on the device, for `run_resident`. Raises DeviceOutOfMemory."""
+        with self.typed_errors():
+            given = DeviceArray(self.device.allocate(array.nbytes), array.shape, array.dtype)
+            with contextlib.ExitStack() as stack:
+                host = self.device.pinned(array.shape, array.dtype)
+                stack.callback(host.free)
+                stream = self.device.stream()
+                stack.callback(stream.close)  # before host is freed
+                np.copyto(host.array, array)
+                given.fill(stream, host)
+        return given
 
     def loop_impl(self, feeds: dict[str, Array], sizes: Mapping[str, int]) -> Loop:
         return TrtLoop(self, feeds)
