@@ -184,7 +184,7 @@ class _Work:
                 return _said(there, cache.path(key), self.precision, "kept")
             told = None if progress is None else _named(progress, name)
             built = self._build(name, spec, key, told)
-            verdict = self._judge(name, spec, built.plan)
+            verdict = self.judge(name, spec, built.plan)
             header = PlanHeader(
                 key=key,
                 verdict=verdict,
@@ -206,7 +206,7 @@ class _Work:
     def _key(self, name: str, spec: GraphSpec) -> PlanKey:
         sizes = sizes_of(self.bundle.spec, spec, self.sizes)
         return PlanKey(
-            graph=name,
+            graph=spec.name,
             digest=graph_digest(self.bundle.graph_path(name)),
             precision=self.precision,
             sizes=_with_samples(self.bundle, spec, sizes, self.sizes),
@@ -242,7 +242,7 @@ class _Work:
             write_atomic(timing, built.timing)
         return built
 
-    def _judge(self, name: str, spec: GraphSpec, plan: bytes) -> Verdict:
+    def judge(self, name: str, spec: GraphSpec, plan: bytes) -> Verdict:
         """Hold a plan against ONNX Runtime."""
         if self.host.device is None:
             return Verdict(accepted=False, detail=NO_GPU)
@@ -274,7 +274,8 @@ def adopt(
         trust_engine: say that you trust its maker; without it nothing is loaded.
 
     Raises:
-        Untrusted: it is damaged, or was not said to be trusted.
+        Untrusted: it is damaged, or was not said to be trusted. ArchMismatch: the bundle has no
+            such graph.
         NotBuilt: it is for another machine, or of another graph; the message says what differs.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
@@ -288,10 +289,9 @@ def adopt(
     key = header.key
     runner = backends.get(key.library + SUFFIX[key.precision])
     assert isinstance(runner, Trt)
-    wanted = runner.host.machine() | {
-        "graph": key.graph,
-        "digest": graph_digest(opened.graph_path(key.graph)),
-    }
+    names = {spec.name: name for name, spec in opened.spec.graphs.items()}
+    name = names.get(key.graph, key.graph)  # raises below where the bundle has none
+    wanted = runner.host.machine() | {"digest": graph_digest(opened.graph_path(name))}
     for field, here in wanted.items():
         if getattr(key, field) != here:
             raise NotBuilt(
@@ -299,7 +299,7 @@ def adopt(
                 hint="Build it here: mien build BUNDLE",
             )
     work = _Work(opened, runner.host, runner, key.precision, {}, (), False, WAIT_S)
-    verdict = work._judge(key.graph, opened.graph(key.graph), content)
+    verdict = work.judge(name, opened.graph(name), content)
     header = header.model_copy(update={"verdict": verdict})
     state: State = "accepted" if verdict.accepted else "refused"
     stored = verdict.accepted and cache.store(header, content)

@@ -79,7 +79,7 @@ def _print(report: BuildReport) -> None:
         error = "" if plan.error is None else f"{plan.error:.1e} of {plan.tolerance:.1e}"
         table.add_row(
             plan.graph,
-            plan.precision,
+            "fp32" if plan.precision == "f32" else plan.precision,
             plan.state,
             "" if plan.layers is None else str(plan.layers),
             "" if plan.seconds is None else f"{plan.seconds:.1f}",
