@@ -76,7 +76,8 @@ def generator(folder: Path, graph: str, *, tiny: bool) -> Subject:
 
 def gatys(folder: Path, *, tiny: bool) -> Subject:
     """Gatys' step over VGG-19 to conv5_1 with random weights, of 512 px, or 64 px if tiny."""
-    net = vgg_from_checkpoint(vgg_from_tensors(_vgg_tensors(8 if tiny else 1), "random"))
+    stages = (1, 1) if tiny else VGG19_STAGES
+    net = vgg_from_checkpoint(vgg_from_tensors(_vgg_tensors(stages, 16 if tiny else 1), "random"))
     net.requires_grad_(False)
     wanted = {graph_name("", "targets"), graph_name("", "step")}
     graphs = [graph for graph in gatys_graphs(net) if graph.name in wanted]
@@ -139,10 +140,10 @@ class _NoExtras:
     def only(self, *names: str, **options: object) -> None: ...
 
 
-def _vgg_tensors(divisor: int) -> dict[str, NDArray[np.float32]]:
+def _vgg_tensors(stages: tuple[int, ...], divisor: int) -> dict[str, NDArray[np.float32]]:
     """He's random weights, under the names of torchvision's `features`."""
     rng, tensors, place, c_in = np.random.default_rng(0), {}, 0, 3
-    for stage, (width, count) in enumerate(zip(VGG19, VGG19_STAGES, strict=True)):
+    for stage, (width, count) in enumerate(zip(VGG19, stages, strict=False)):
         place += stage > 0  # a pooling
         for _ in range(count):
             c_out = max(4, width // divisor)

@@ -22,15 +22,8 @@ from mien_engines.cache import write_atomic
 from mien_engines.errors import InputError, MienError, NotBuilt, Untrusted
 from mien_engines.forms import form_of
 from mien_engines.parity import Referee
-from mien_engines.plans import (
-    WAIT_S,
-    PlanCache,
-    PlanHeader,
-    PlanKey,
-    Verdict,
-    graph_digest,
-    unpacked,
-)
+from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, unpacked
+from mien_engines.plans import WAIT_S, PlanCache
 from mien_engines.sizes import Range, check_names, profile, sizes_of
 from mien_engines.spec import GraphSpec, Precision
 from mien_engines.trt_builder import Built, Progress, build_plan, flags_of

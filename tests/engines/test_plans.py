@@ -20,15 +20,8 @@ import pytest
 from mien_engines import Bundle
 from mien_engines import cache as cache_module
 from mien_engines.errors import Busy, NotBuilt, Untrusted
-from mien_engines.plans import (
-    PlanCache,
-    PlanHeader,
-    PlanKey,
-    Verdict,
-    graph_digest,
-    packed,
-    unpacked,
-)
+from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, packed, unpacked
+from mien_engines.plans import PlanCache
 
 KEY = PlanKey(
     graph="render", digest="0" * 64, library="trt", version="11.4.0.106", gpu="Fake GPU", sm="9.0",
@@ -70,7 +63,8 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from mien_engines.errors import Untrusted
-from mien_engines.plans import PlanCache, unpacked
+from mien_engines.plan_file import unpacked
+from mien_engines.plans import PlanCache
 from tests.engines.test_plans import KEY, header
 
 plans, path = PlanCache(Path(sys.argv[1])), PlanCache(Path(sys.argv[1])).path(KEY)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mien_engines.backends.feeds import Array, check_dtype
 from mien_engines.device import Device, Graph, Memory, Pinned
-from mien_engines.errors import InputError, RunError
+from mien_engines.errors import InputError, MienError, RunError
 from mien_engines.exchange import DeviceArray, borrow, is_on_device
 from mien_engines.spec import GraphSpec
 from mien_engines.trt_library import Library
@@ -110,6 +110,10 @@ class Lane:
                 for memory, slot in results.values():
                     self.stream.copy(memory.address, slot.memory.address, memory.nbytes)
                 self.stream.synchronize()
+            except BaseException:
+                with contextlib.suppress(MienError):
+                    self._settle()  # before what it reads and writes is given back
+                raise
             finally:
                 for taken in borrowed:
                     taken.release()

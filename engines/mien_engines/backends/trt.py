@@ -21,7 +21,8 @@ from mien_engines.device import Device
 from mien_engines.device_cuda import cuda_device
 from mien_engines.errors import BackendUnavailable, BuildFailed, Untrusted
 from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
-from mien_engines.plans import REVISION, PlanCache, graph_digest, read_header
+from mien_engines.plan_file import REVISION, graph_digest, read_header
+from mien_engines.plans import PlanCache
 from mien_engines.spec import GraphSpec, Precision
 from mien_engines.trt_library import Library, LibraryName, library
 
