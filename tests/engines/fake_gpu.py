@@ -353,6 +353,9 @@ class FakeParser:
     def get_error(self, index: int) -> Any:
         return SimpleNamespace(desc=lambda: self.error)
 
+    def parse(self, model: bytes, path: str) -> bool:
+        return self.parse_from_file(path)
+
     def parse_from_file(self, path: str) -> bool:
         try:
             self.network.model = onnx.load(path)
@@ -405,7 +408,7 @@ class FakeBuilder:
         self.logger = logger
 
     def create_network(self, flags: int) -> FakeNetwork:
-        assert flags == 1 << 1, "networks are strongly typed"
+        assert flags & 1 << 1, "networks are strongly typed"
         return FakeNetwork()
 
     def create_builder_config(self) -> FakeConfig:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -218,6 +220,27 @@ def test_progress_is_told_and_may_stop_the_build(host: Host, tiny: Bundle) -> No
         build_plan(host.library, tiny.graph_path("linear"), {"x": ((1, 3),) * 3}, progress=stop)
 
 
+def test_a_plugin_is_used_where_there_is_one(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def prepared(trt: Any, model: bytes) -> bytes:
+        seen.append(model)
+        return model
+
+    plugin: Any = ModuleType("plugin")
+    plugin.is_offered, plugin.prepared = lambda trt: True, prepared
+    plugin.network_flags = lambda trt: 1 << 3
+    monkeypatch.setitem(sys.modules, "mien_engines.kernels.plugin", plugin)
+    assert "AdaIN plugin" in flags_of(host.library)
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert plan.state == "accepted"
+    assert seen == [tiny.graph_path("linear").read_bytes()]
+    plugin.is_offered = lambda trt: False
+    assert "AdaIN plugin" not in flags_of(host.library)
+
+
 def test_arguments_that_are_none_are_refused(host: Host, tiny: Bundle) -> None:
     with pytest.raises(InputError, match=r"for trt or rtx, not for 'ort'"):
         build(tiny, "ort")
@@ -236,7 +259,7 @@ def test_without_onnx_the_remedy_is_said(
     host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> Any:
-        raise ImportError(name)
+        raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     (plan,) = build(tiny, "trt", "fp16", ["picture"]).plans
@@ -293,7 +316,7 @@ def used_names() -> set[tuple[str, str]]:
 def test_every_name_that_is_used_is_in_tensorrt_11() -> None:
     """trt_names.json holds the part that mien needs of the names of the 11.4.0.106 bindings."""
     used = used_names()
-    assert ("NetworkDefinitionCreationFlag", "") in used
+    assert ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") in used
     for owner, member in used:
         if owner != "__version__":
             assert owner in NAMES, f"trt.{owner}"
