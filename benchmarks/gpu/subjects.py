@@ -67,7 +67,8 @@ def generator(folder: Path, graph: str, *, tiny: bool) -> Subject:
     features = SmallVgg(stages).eval().requires_grad_(False)
     seen = 8 if tiny else 256  # px, as LPIPS sees a picture
     perceptual = Perceptual(Resized(features, net.config.resolution, seen))
-    wanted = {"mapping", "synthesis", "project_target", "project_step"}
+    # What the step is sampled with comes from the others.
+    wanted = {"mapping", "render", "synthesis", "project_target", "project_step"}
     graphs = [g for g in stylegan2_graphs(net, perceptual) if g.name in wanted]
     bundle = _written(folder, graphs, "stylegan2", {"w_mean": net.mapping.w_avg.numpy()})
     what = f"StyleGAN2 {net.config.resolution} px, random weights: {graph}"
@@ -83,9 +84,9 @@ def gatys(folder: Path, *, tiny: bool) -> Subject:
     graphs = [graph for graph in gatys_graphs(net) if graph.name in wanted]
     bundle = _written(folder, graphs, "vgg", {})
     side = 64 if tiny else 512
-    subject = _subject(
-        f"Gatys {side} px, VGG-19, random weights", bundle, graph_name("", "step"), graphs
-    )
+    net_name = "a small VGG" if tiny else "VGG-19"
+    what = f"Gatys {side} px, {net_name}, random weights"
+    subject = _subject(what, bundle, graph_name("", "step"), graphs)
     targets = Ort().open(bundle.graph_path("gatys_targets"), bundle.graph("gatys_targets"))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 1, side, side, 3), np.uint8)
     found = targets.run({"content": pictures[0], "style": pictures[1]})
