@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mien_engines import backends
-from mien_engines.backends.trt import Host, Trt
+from mien_engines.backends.trt import Host, Trt, unfit
 from mien_engines.bundle import Bundle
 from mien_engines.cache import write_atomic
 from mien_engines.errors import InputError, MienError, NotBuilt, Untrusted
@@ -129,7 +129,7 @@ def build(
     )
     reports = []
     for name, spec in specs.items():
-        reason = "" if named else work.unfit(spec)
+        reason = "" if named else unfit(spec, narrowed)
         report = (
             PlanReport(name, narrowed, "left out", reason)
             if reason
@@ -152,14 +152,6 @@ class _Work:
     keep: tuple[str, ...]
     again: bool
     wait_s: float
-
-    def unfit(self, spec: GraphSpec) -> str:
-        """Why a graph that was not asked for by name is left out; nothing where it is not."""
-        if spec.gate.tolerance_for(self.precision) is None:
-            return f"the bundle admits no {self.precision} for it"
-        if spec.state and self.precision == "fp16":
-            return "its gradient does not fit into fp16; build it in fp32 or bf16"
-        return ""
 
     def report(self, name: str, spec: GraphSpec, progress: Progress | None) -> PlanReport:
         try:

@@ -80,7 +80,7 @@ class PlanCache:
             elif not header.verdict.accepted:
                 near.append([f"it was not accepted: {header.verdict.detail}"])
             else:
-                found.append((path.stat().st_mtime, path))
+                found.append((_written(path), path))
         if found:
             return max(found)[1]
         nearest = min(near, key=len, default=[])
@@ -190,6 +190,13 @@ class PlanCache:
                     f"others than you can write {place}",
                     hint=f"Remove it, or type: chmod go-w {place}; then build the plan again",
                 )
+
+
+def _written(path: Path) -> float:
+    """When a plan was written or used last; a time in the future counts for none, so that a plan
+    from before a clock was set back does not hide those that are built now."""
+    written = path.stat().st_mtime
+    return written if written <= time.time() else 0.0
 
 
 def _differences(key: PlanKey, wanted: Mapping[str, Any]) -> list[str]:

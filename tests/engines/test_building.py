@@ -144,6 +144,18 @@ def test_steps_are_left_out_of_fp16_unless_they_are_named(host: Host, tiny: Bund
     assert named.state == "refused"
 
 
+def test_what_is_not_for_a_precision_runs_in_fp32_and_is_said_to(host: Host, tiny: Bundle) -> None:
+    build(tiny, "trt", "fp16")
+    with pytest.raises(NotBuilt, match="fp32"), mien_engines.open(tiny, "trt-fp16") as engine:
+        engine.session("linear")
+    build(tiny, "trt", "fp32")
+    with mien_engines.open(tiny, "trt-fp16", graphs=["linear", "picture", "descent"]) as engine:
+        precisions = {choice.graph: choice.precision for choice in engine.report()}
+        assert precisions == {"linear": "f32", "picture": "fp16", "descent": "f32"}
+        assert engine.backend_of("picture") == "trt-fp16"
+        assert engine.backend_of("linear") == "trt"
+
+
 def test_the_choice_is_made_anew_after_a_build(host: Host, tiny: Bundle) -> None:
     with mien_engines.open(tiny, threads=1) as engine:
         engine.session("linear")

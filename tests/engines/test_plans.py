@@ -443,5 +443,9 @@ def test_a_clock_that_was_set_back_neither_hides_nor_evicts(tmp_path: Path) -> N
     os.utime(plans.path(keys[0]), (tomorrow, tomorrow))
     os.utime(plans.path(keys[1]), (yesterday, yesterday))
     assert plans.find(WANTED | {"graph": "g0"}) == plans.path(keys[0])
+    newer = keys[0].model_copy(update={"sizes": {"N": (1, 1, 2)}})
+    plans.store(header(b"plan", newer), b"plan")
+    assert plans.find(WANTED | {"graph": "g0"}) == plans.path(newer)
+    plans.path(newer).unlink()
     plans.store(header(plan, keys[2]), plan)
     assert [plans.path(key).exists() for key in keys] == [True, False, True]

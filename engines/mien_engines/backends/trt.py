@@ -19,7 +19,7 @@ from mien_engines.backends.feeds import Array, check_array, check_names, check_s
 from mien_engines.backends.lane import STRIDE, Lane
 from mien_engines.device import Device
 from mien_engines.device_cuda import cuda_device
-from mien_engines.errors import BackendUnavailable, BuildFailed, Untrusted
+from mien_engines.errors import BackendUnavailable, BuildFailed, NotBuilt, Untrusted
 from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
 from mien_engines.plan_file import REVISION, graph_digest, read_header
 from mien_engines.plans import PlanCache
@@ -105,8 +105,19 @@ class Trt(Backend):
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
         plans = PlanCache()
         wanted = {"graph": spec.name, "digest": graph_digest(path), "precision": self.precision}
-        _, plan = plans.load(plans.find(wanted | self.host.machine()))
-        return self.session(spec, plan)
+        try:
+            found = plans.find(wanted | self.host.machine())
+        except NotBuilt:
+            if not unfit(spec, self.precision):
+                raise
+            # By the bundle's own word it is not for this precision: its session is of fp32, and
+            # says so.
+            return self.wide().open_impl(path, spec, threads, cache)
+        return self.session(spec, plans.load(found)[1])
+
+    def wide(self) -> Trt:
+        """The same in fp32."""
+        return {"trt": Trt, "rtx": Rtx}[self.library_name](self._host)
 
     def session(self, spec: GraphSpec, plan: bytes) -> TrtSession:
         """Run a plan, which has to be one that is trusted. Raises BuildFailed."""
@@ -114,7 +125,7 @@ class Trt(Backend):
 
 
 class TrtFp16(Trt):
-    """TensorRT, feature maps in float16."""
+    """TensorRT, feature maps in float16; graphs that are not for it run in fp32."""
 
     name = "trt-fp16"
     precision: ClassVar[Precision] = "fp16"
@@ -147,6 +158,15 @@ class RtxBf16(Rtx):
 
     name = "rtx-bf16"
     precision: ClassVar[Precision] = "bf16"
+
+
+def unfit(spec: GraphSpec, precision: Precision) -> str:
+    """Why a graph is not meant for a precision; nothing where it is."""
+    if spec.gate.tolerance_for(precision) is None:
+        return f"the bundle admits no {precision} for it"
+    if spec.state and precision == "fp16":
+        return "its gradient does not fit into fp16; build it in fp32 or bf16"
+    return ""
 
 
 class TrtSession(Session):
