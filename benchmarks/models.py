@@ -32,11 +32,11 @@ STAGES = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
 class SmallVgg(nn.Module):
     """image [N, 3, H, W] -> the last map of each stage; max pooling between stages."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: tuple[tuple[int, ...], ...] = STAGES) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
         c_in = 3
-        for widths in STAGES:
+        for widths in stages:
             stage = nn.ModuleList()
             for width in widths:
                 stage.append(nn.Conv2d(c_in, width, 3, padding=1))

@@ -12,12 +12,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mien_engines.building import BuildReport, PlanReport, adopt, build
     from mien_engines.bundle import Bundle, save_spec
     from mien_engines.choose import Choice
     from mien_engines.engine import Engine, open
+    from mien_engines.exchange import DeviceArray
     from mien_engines.spec import BundleSpec, FileEntry, Gate, GraphSpec, Source, TensorSpec
 
 _HOMES = {
+    "BuildReport": "building",
+    "PlanReport": "building",
+    "adopt": "building",
+    "build": "building",
+    "DeviceArray": "exchange",
     "Bundle": "bundle",
     "save_spec": "bundle",
     "Choice": "choose",
@@ -32,15 +39,20 @@ _HOMES = {
 }
 
 __all__ = [
+    "BuildReport",
     "Bundle",
     "BundleSpec",
     "Choice",
+    "DeviceArray",
     "Engine",
     "FileEntry",
     "Gate",
     "GraphSpec",
+    "PlanReport",
     "Source",
     "TensorSpec",
+    "adopt",
+    "build",
     "open",
     "save_spec",
 ]

@@ -33,6 +33,7 @@ Opener = Callable[[Backend, str], Session]
 class Choice(BaseModel):
     """Which backend runs a graph, and why the others do not.
 
+    precision: of the session; fp32 where a backend of fewer bits has a graph that is not for them.
     seconds: of one call, the median; None where nothing was measured.
     error: the distance from the reference, in the measure of the graph's gate.
     refused: backend -> the reason.
@@ -135,7 +136,7 @@ def measure(
         del reasons[trial.backend.name]
         choice = Choice.of(
             graph, trial.backend, seconds=trial.seconds, error=distance, refused=reasons
-        )
+        ).model_copy(update={"precision": trial.session.backend.precision})
         return choice, trial.session
     if len(candidates) == 1:
         raise refused[candidates[0].name]

@@ -28,9 +28,10 @@ def open(
 
     Args:
         bundle: a bundle, or the path of one.
-        backend: "ort", "ort-cuda", "ov" or "ov-bf16": exactly this one, or an error. None: for
-            each graph that is run often the fastest of those that pass its gate, which is
-            measured once a machine and remembered; for the others the reference, ONNX Runtime.
+        backend: a name of `backends.LISTING`, such as "ov" or "trt-fp16": exactly this one, or an
+            error. None: for each graph that is run often the fastest of those that pass its gate,
+            which is measured once a machine and remembered; for the others the reference, ONNX
+            Runtime.
         graphs: those to open now; the others are opened when they are first run.
         threads: for each call; None means one for each physical core.
 
@@ -41,9 +42,10 @@ def open(
         ParityFailed: it does not agree with the reference.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    candidates = [backends.get(name) for name in backends.LISTING if backend in (None, name)]
-    if not candidates:
-        assert backend is not None
+    if backend is None:
+        every = [backends.get(name) for name in backends.LISTING]
+        candidates = [candidate for candidate in every if candidate.offered()]
+    else:
         candidates = [backends.get(backend)]  # raises, and lists those that there are
     engine = Engine(opened, candidates, backends.get(backends.REFERENCE), threads)
     if backend is not None:

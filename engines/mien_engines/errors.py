@@ -11,6 +11,9 @@
     ├── EngineError             who executes a graph
     │   ├── BackendUnavailable  not installed, or its device is not there
     │   ├── BuildFailed         it opened the backend, but refuses the graph
+    │   ├── NotBuilt            it runs plans, and has none of this graph for this machine
+    │   ├── Untrusted           a plan that others could have written, or that is damaged
+    │   ├── Busy                another process builds the same plan, and takes too long
     │   └── ParityFailed        it runs, but does not agree with the reference
     ├── InputError              what a caller hands in
     │   ├── DecodeError         not a picture that can be read
@@ -21,6 +24,8 @@
     │   └── AmbiguousFace       several, and no rule to choose by
     ├── RunError                during a run
     │   ├── NotFinite           NaN or infinity in a result
+    │   ├── DeviceOutOfMemory   the GPU has less memory than the run needs
+    │   ├── DeviceLost          the GPU failed; only a new process can use it again
     │   ├── StreamLost          a camera is gone, and was not found again
     │   └── Cancelled           the caller stopped it; what was done is kept
     └── MissingDependency       an optional package is not installed
@@ -84,6 +89,18 @@ class BuildFailed(EngineError):
     """The backend refuses the graph."""
 
 
+class NotBuilt(EngineError):
+    """There is no accepted plan of the graph for this machine."""
+
+
+class Untrusted(EngineError):
+    """A plan that others could have written, or that is damaged. Loading one can run its code."""
+
+
+class Busy(EngineError):
+    """Another process builds the same plan, and takes longer than was waited."""
+
+
 class ParityFailed(EngineError):
     """The backend runs the graph, but outside its tolerance."""
 
@@ -122,6 +139,14 @@ class RunError(MienError):
 
 class NotFinite(RunError):
     """A result holds NaN or infinity."""
+
+
+class DeviceOutOfMemory(RunError):
+    """The GPU has less memory than the run needs."""
+
+
+class DeviceLost(RunError):
+    """The GPU failed. Only a new process can use it again."""
 
 
 class StreamLost(RunError):

@@ -1,24 +1,27 @@
-"""The float16 form of a graph: feature maps in half precision, everything smaller in float32.
+"""The float16 or bfloat16 form of a graph: feature maps in 16 bits, all that is smaller in float32.
 
-Maps, [N, C, H, W] with H and W above 1, and the kernels they meet are float16. Styles, statistics,
+Maps, [N, C, H, W] with H and W above 1, and the kernels they meet have 16 bits. Styles, statistics,
 demodulation, reductions and losses stay float32, and so does what feeds nothing but a reduction:
-a sum of squares overflows long before its root does. What a modulated convolution adds up is kept
-in range by taking the greatest style out before it and putting it back with the demodulation.
+a sum of squares overflows long before its root does. In float16, what a modulated convolution adds
+up is kept in range by taking the greatest style out before it and putting it back with the
+demodulation; bfloat16 has the range of float32, and needs no such thing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-HALF = "__fp16"  # ending of the names of float16 values
+Narrow = Literal["fp16", "bf16"]
+TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 # Computed in float32 whatever they are given. mien's functions have statistics inside.
 WIDE = {"Exp", "Log", "Pow", "Softmax", "Sqrt", "InstanceNormalization", "LayerNormalization"}
 SHAPES_ONLY = {"Shape", "Size", "Cast"}
@@ -27,17 +30,22 @@ FLOATING_INPUTS = {"Resize": (0,)}  # others of its inputs are float32 by defini
 Shape = tuple[int | None, ...]
 
 
-def in_half(model: ModelProto) -> ModelProto:
-    """Return the float16 form of a float32 model. Inputs and outputs keep their types."""
-    return _Rewriting(onnx.shape_inference.infer_shapes(model)).run()
+def in_half(model: ModelProto, precision: Narrow = "fp16", keep: Sequence[str] = ()) -> ModelProto:
+    """Return the form of a float32 model at a precision. Inputs and outputs keep their types.
+
+    keep: operators ("Resize"), or nodes by name, that stay float32.
+    """
+    return _Rewriting(onnx.shape_inference.infer_shapes(model), precision, keep).run()
 
 
 class _Rewriting:
     """One pass over the nodes, which makes casts where the two precisions meet."""
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, precision: Narrow, keep: Sequence[str]) -> None:
         self.model = ModelProto()
         self.model.CopyFrom(model)
+        self.precision, self.keep = precision, frozenset(keep)
+        self.type, self.ending = TYPES[precision], f"__{precision}"
         graph = self.model.graph
         self.floats = _float_shapes(self.model)
         self.weights = {t.name: t for t in graph.initializer}
@@ -48,11 +56,13 @@ class _Rewriting:
         self.asked = {value.name for value in graph.output}
         self.narrow = {id(node) for node in graph.node if self._is_narrow(node)}
         self.makers = {name: node for node in graph.node for name in node.output}
-        self.half: set[str] = set()  # values that have a float16 form by now
+        self.half: set[str] = set()  # values that have a form of 16 bits by now
 
     def run(self) -> ModelProto:
         graph = self.model.graph
-        nodes = _with_guarded_styles(list(graph.node), self)
+        nodes = list(graph.node)
+        if self.precision == "fp16":
+            nodes = _with_guarded_styles(nodes, self)
         rewritten: list[NodeProto] = []
         for node in nodes:
             if id(node) in self.narrow:
@@ -72,6 +82,8 @@ class _Rewriting:
     def _is_narrow(self, node: NodeProto) -> bool:
         if node.op_type in WIDE | SHAPES_ONLY or node.domain or node.op_type.startswith("Reduce"):
             return False
+        if node.op_type in self.keep or (node.name and node.name in self.keep):
+            return False
         if not any(self.is_map(n) and n not in self.weights for n in node.input):
             return False
         outputs = [n for n in node.output if n]
@@ -84,21 +96,21 @@ class _Rewriting:
         )  # fmt: skip
 
     def _narrowed(self, node: NodeProto) -> list[NodeProto]:
-        """The node on float16 values, casts of its inputs before it and of its outputs behind."""
+        """The node on values of 16 bits, casts of inputs before it and of outputs behind."""
         before, behind = [], []
         places = FLOATING_INPUTS.get(node.op_type, range(len(node.input)))
         for place in places:
             name = node.input[place]
             if name in self.floats:
                 before += self._cast_to_half(name)
-                node.input[place] = name + HALF
+                node.input[place] = name + self.ending
         for place, name in enumerate(node.output):
             if not name:
                 continue
-            node.output[place] = name + HALF
+            node.output[place] = name + self.ending
             self.half.add(name)
             if name in self.asked or any(id(r) not in self.narrow for r in self.readers[name]):
-                cast = helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT)
+                cast = helper.make_node("Cast", [name + self.ending], [name], to=TensorProto.FLOAT)
                 behind.append(cast)
         return [*before, node, *behind]
 
@@ -108,9 +120,10 @@ class _Rewriting:
         self.half.add(name)
         weight = self.weights.get(name)
         if weight is None:
-            return [helper.make_node("Cast", [name], [name + HALF], to=TensorProto.FLOAT16)]
+            return [helper.make_node("Cast", [name], [name + self.ending], to=self.type)]
         value: NDArray[np.float32] = numpy_helper.to_array(weight)
-        tensor = numpy_helper.from_array(value.astype(np.float16), name + HALF)
+        kind = helper.tensor_dtype_to_np_dtype(self.type)
+        tensor = numpy_helper.from_array(value.astype(kind), name + self.ending)
         self.model.graph.initializer.append(tensor)
         return []
 

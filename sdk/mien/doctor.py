@@ -15,7 +15,9 @@ from mien_engines import Bundle, Choice
 from mien_engines import open as open_engine
 from mien_engines.backends import LISTING, get
 from mien_engines.cache import cache_dir
+from mien_engines.device_cuda import cuda_device
 from mien_engines.machine import available_cores, cpu_model
+from mien_engines.plans import PlanCache
 
 PACKAGES = (
     "mien",
@@ -26,10 +28,18 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
+    "tensorrt",
     "tensorrt-rtx-cu13-libs",
+    "pycuda",
     "torch",
     "onnx",
 )
+
+
+TENSORRT = {
+    "TensorRT": ("tensorrt",),
+    "TensorRT-RTX": ("tensorrt-rtx-cu13-libs", "tensorrt-rtx"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Checkup:
     """What `mien doctor` found. problems: what keeps mien from working, each with its remedy.
 
     kernels: the instruction set of the compiled kernels, or why they are not used.
+    tensorrt: what builds plans here, what runs them, and how many there are.
     """
 
     python: str
@@ -55,6 +66,7 @@ class Checkup:
     cores: int
     cache: str
     kernels: str
+    tensorrt: str
     packages: dict[str, str | None]
     backends: tuple[BackendState, ...]
     choices: tuple[dict[str, Any], ...]
@@ -88,6 +100,7 @@ def checkup(bundle: str = "demo", *, measure: bool = True) -> Checkup:
         cores=available_cores(),
         cache=_cache(problems),
         kernels=dispatch.state(),
+        tensorrt=_tensorrt(),
         packages={name: _version(name) for name in PACKAGES},
         backends=states,
         choices=tuple(choice.model_dump() for choice in choices),
@@ -101,6 +114,25 @@ def _probe(name: str) -> BackendState:
         return BackendState(name, backend.precision, backend.probe(), None)
     except BackendUnavailable as error:
         return BackendState(name, "", None, str(error))
+
+
+def _tensorrt() -> str:
+    """What there is for plans, found without loading TensorRT, which is large."""
+    libraries = {
+        title: version
+        for title, names in TENSORRT.items()
+        if (version := next(filter(None, map(_version, names)), None))
+    }
+    if not libraries:
+        return "none: pip install 'mien[rtx]' builds plans, 'mien[tensorrt]' where there is a GPU"
+    found = ", ".join(f"{title} {version}" for title, version in libraries.items())
+    try:
+        info = cuda_device().info()
+        gpu = f"{info.name} (sm {info.sm}, driver {info.driver})"
+    except BackendUnavailable:
+        gpu = "no GPU to run plans on"
+    kept = len(list(PlanCache().root.glob("*/*.plan")))
+    return f"{found}; {gpu}; {kept} plan{'' if kept == 1 else 's'} kept"
 
 
 def _choices(bundle: Bundle) -> tuple[Choice, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import onnx
 import pytest
 import safetensors.numpy
 from onnx import TensorProto, helper
+from tests.engines.fake_gpu import BuildingTrt, fake_host
 
 from mien_engines import backends
 from mien_engines.backends.base import Backend
+from mien_engines.backends.trt import Trt
 from mien_engines.bundle import Bundle, file_entry, save_spec
 from mien_engines.errors import BackendUnavailable
 from mien_engines.spec import BundleSpec, Gate, GraphSpec, Source, TensorSpec
@@ -99,14 +102,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return _make_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
-@pytest.fixture(params=list(backends.LISTING))
+FAKE = "trt on a fake GPU"
+# Other precisions of TensorRT are the same code on another plan.
+CASES = [name for name in backends.LISTING if not re.match("(trt|rtx)-", name)]
+
+
+@pytest.fixture(params=[*CASES, FAKE])
 def backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == FAKE:
+        return BuildingTrt(fake_host())
     found = backends.get(request.param)
     try:
         found.probe()
     except BackendUnavailable as error:
         pytest.skip(error.message)
-    return found
+    return BuildingTrt(found.host) if isinstance(found, Trt) else found
 
 
 @pytest.fixture

@@ -110,6 +110,41 @@ def test_a_loop_gives_the_bits_of_repeated_runs(
         np.testing.assert_array_equal(fast.state()["w"], plain.state()["w"])
 
 
+@pytest.mark.parametrize("counts", [(5,), (1, 3, 2), (20,)])
+def test_steps_taken_together_give_the_bits_of_single_steps(
+    opened: Callable[[str], Session], start: dict[str, F32], counts: tuple[int, ...]
+) -> None:
+    session = opened("descent")
+    together, single = session.loop(start), session.loop(start)
+    assert together.stride >= 1
+    for count in counts:
+        rates = np.array([1 / (2 + single.steps + i) for i in range(count)], np.float32)
+        targets = np.stack([start["target"] * (1 + rate) for rate in rates])
+        together.advance(count, {"rate": rates, "target": targets})
+        for rate, target in zip(rates, targets, strict=True):
+            single.set("rate", np.asarray(rate))
+            single.set("target", target)
+            single.step()
+        assert together.steps == single.steps
+        for name in ("w_next", "loss"):
+            np.testing.assert_array_equal(together.read(name), single.read(name))
+        np.testing.assert_array_equal(together.state()["w"], single.state()["w"])
+
+
+def test_schedules_that_do_not_fit_are_refused(
+    opened: Callable[[str], Session], start: dict[str, F32]
+) -> None:
+    loop = opened("descent").loop(start)
+    with pytest.raises(InputError, match=r"schedule of rate has shape \(2,\), expected 3 values"):
+        loop.advance(3, {"rate": np.zeros(2, np.float32)})
+    with pytest.raises(InputError, match="has no input 'speed'"):
+        loop.advance(1, {"speed": np.zeros(1, np.float32)})
+    with pytest.raises(InputError, match="dtype float64"):
+        loop.advance(2, {"rate": np.zeros(2)})
+    loop.advance(0)
+    assert loop.steps == 0
+
+
 def test_a_loop_stopped_and_resumed_gives_the_same_bits(
     opened: Callable[[str], Session], start: dict[str, F32]
 ) -> None:

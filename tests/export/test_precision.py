@@ -1,7 +1,9 @@
-"""float16 forms: how near they are, what stays in float32, and that nothing overflows."""
+"""Forms of 16 bits: how near they are, what stays in float32, and that nothing overflows."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ import onnxruntime
 import pytest
 import torch
 from onnx import ModelProto, TensorProto
+from onnx.reference import ReferenceEvaluator
 from tests.export.rtx import assert_builds
 from tests.export.tiny import CONFIG, tiny
 from torch import Tensor, nn
 
 from mien_engines import Bundle
+from mien_engines.errors import InputError
 from mien_engines.spec import Source
+from mien_export import narrow
 from mien_export.families.stylegan2_graphs import stylegan2_graphs
 from mien_export.nets.adain import adain
 from mien_export.precision import in_half
@@ -139,3 +144,63 @@ def _stored(path: Path) -> list[TensorProto]:
 @pytest.mark.parametrize("graph", ["mapping", "synthesis", "render", "mix", "project_target"])
 def test_tensorrt_builds_the_form(bundle: Bundle, graph: str) -> None:
     assert_builds(bundle.folder / f"{graph}.fp16.onnx")
+
+
+def test_in_bf16_maps_have_the_range_of_float32(
+    drawing: ModelProto, rng: np.random.Generator
+) -> None:
+    """By ONNX's own evaluator, since ONNX Runtime has no bfloat16 convolutions on the CPU."""
+    form = in_half(drawing, "bf16")
+    types = {node.attribute[0].i for node in form.graph.node if node.op_type == "Cast"}
+    assert types == {TensorProto.FLOAT, TensorProto.BFLOAT16}
+    evaluate = ReferenceEvaluator(form).run
+    ws = 10_000 * rng.standard_normal((1, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    expected, found = run(drawing, ws=ws)[0], evaluate(None, {"ws": ws})[0]
+    assert found.dtype == np.float32
+    assert np.abs(expected).max() > 65_504  # more than float16 holds
+    assert np.abs(found - expected).max() / np.ptp(expected) < 0.05  # 8 bits in every layer's maps
+
+
+def test_what_is_to_be_kept_stays_float32(drawing: ModelProto, rng: np.random.Generator) -> None:
+    ws = rng.standard_normal((2, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    expected = run(drawing, ws=ws)[0]
+    kept = in_half(drawing, "fp16", ["Conv"])
+    onnx.checker.check_model(kept, full_check=True)
+    for node in kept.graph.node:
+        if node.op_type == "Conv":
+            assert not [name for name in node.input if name.endswith("__fp16")]
+        if node.op_type == "ConvTranspose":
+            assert [name for name in node.input if name.endswith("__fp16")]
+    everything = {node.op_type for node in drawing.graph.node}
+    np.testing.assert_array_equal(run(in_half(drawing, "fp16", [*everything]), ws=ws)[0], expected)
+    one = next(node.name for node in drawing.graph.node if node.op_type == "Conv")
+    assert one
+    some = in_half(drawing, "fp16", [one])
+    wide = [n for n in some.graph.node if n.op_type == "Conv" and n.input[0][-6:] != "__fp16"]
+    assert [node.name for node in wide] == [one]
+
+
+def test_a_form_is_written_for_the_builder(
+    drawing: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    source = tmp_path / "synthesis.onnx"
+    onnx.save(drawing, source)
+    ws = rng.standard_normal((1, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    expected = run(in_half(drawing), ws=ws)[0]
+    for limit in (1 << 30, 100):  # in one file, and with its weights beside it
+        monkeypatch.setattr(narrow, "LARGEST_FILE", limit)
+        target = narrow.write_narrowed(
+            source, tmp_path / f"{limit}.onnx", "fp16", unsupported=["X"]
+        )
+        assert (tmp_path / f"{limit}.onnx.data").exists() == (limit == 100)
+        session = onnxruntime.InferenceSession(str(target))
+        np.testing.assert_array_equal(session.run(None, {"ws": ws})[0], expected)
+    with pytest.raises(InputError, match=r"no operator or node 'Konv' to keep.*Conv, ConvTr"):
+        narrow.write_narrowed(source, tmp_path / "x.onnx", "fp16", ["Konv"])
+    with pytest.raises(InputError, match=r"no form in fp8.*fp16, bf16"):
+        narrow.write_narrowed(source, tmp_path / "x.onnx", "fp8")  # type: ignore[arg-type]
+
+
+def test_the_pass_is_found_without_torch() -> None:
+    code = "import sys, mien_export.narrow; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,14 +18,17 @@ F32 = NDArray[np.float32]
 
 
 class FakeLoop:
-    """ws <- ws - rate (ws - goal), so that ws_t = goal + (1 - rate)^t (ws_0 - goal).
+    """Takes `stride` steps at a visit.
+
+    ws <- ws - rate (ws - goal), so that ws_t = goal + (1 - rate)^t (ws_0 - goal).
 
     The loss is taken at ws + disturbance, where one is given.
     """
 
-    def __init__(self, feeds: dict[str, F32]) -> None:
-        self.feeds = feeds
+    def __init__(self, feeds: dict[str, F32], stride: int) -> None:
+        self.feeds, self.stride = feeds, stride
         self.outputs: dict[str, F32] = {}
+        self.visits: list[int] = []
 
     def step(self) -> None:
         ws, goal = self.feeds["ws"], self.feeds["goal"]
@@ -34,9 +37,12 @@ class FakeLoop:
         self.feeds["ws"] = ws - self.feeds["rate"] * (ws - goal)
         self.feeds["t"] = self.feeds["t"] + np.float32(1)
 
-    def set(self, name: str, array: F32) -> None:
-        assert name in self.feeds
-        self.feeds[name] = array
+    def advance(self, count: int, schedule: dict[str, F32]) -> None:
+        self.visits.append(count)
+        assert all(len(values) == count for values in schedule.values())
+        for i in range(count):
+            self.feeds |= {name: values[i] for name, values in schedule.items()}
+            self.step()
 
     def read(self, name: str) -> F32:
         return self.outputs[name].copy()
@@ -46,8 +52,13 @@ class FakeLoop:
 
 
 class FakeEngine:
+    def __init__(self, stride: int = 1) -> None:
+        self.stride = stride
+        self.loops: list[FakeLoop] = []
+
     def loop(self, graph: str, /, **feeds: F32) -> FakeLoop:
-        return FakeLoop(dict(feeds))
+        self.loops.append(FakeLoop(dict(feeds), self.stride))
+        return self.loops[-1]
 
 
 ENGINE = cast(Engine, FakeEngine())
@@ -193,3 +204,30 @@ def test_a_damaged_run_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.npz").write_bytes(content)
     with pytest.raises(CorruptFile, match="start anew"):
         RunState.load(tmp_path / "run.npz")
+
+
+@pytest.mark.parametrize(("stride", "visits"), [(1, 25 * [1]), (4, [1, 4, 3]), (16, [1, 7])])
+def test_several_steps_at_a_visit_end_where_single_steps_end(
+    rng: np.random.Generator, stride: int, visits: list[int]
+) -> None:
+    state, constants = begin(rng, 0.1)
+    course = Course(lambda step: {"rate": np.float32(1 / (step + 2))})
+    records: list[list[int]] = []
+    ends = []
+    for device in (1, stride):
+        engine = FakeEngine(device)
+        seen: list[Step] = []
+        ends.append(
+            descend(
+                cast(Engine, engine), "g", state, constants, steps=25, every=8, course=course,
+                callback=seen.append,
+            )
+        )  # fmt: skip
+        records.append([record.step for record in seen])
+    taken = engine.loops[0].visits
+    np.testing.assert_array_equal(ends[0].best, ends[1].best)
+    np.testing.assert_array_equal(ends[0].loss, ends[1].loss)
+    assert ends[0].losses == ends[1].losses
+    assert records[0] == records[1] == [0, 8, 16, 24]
+    assert sum(taken) == 26  # the last look is one step more
+    assert taken[: len(visits)] == visits

@@ -13,6 +13,12 @@ LISTING = {
     "ort-cuda": "ort:OrtCuda",
     "ov": "ov:Ov",
     "ov-bf16": "ov:OvBf16",
+    "trt": "trt:Trt",
+    "trt-fp16": "trt:TrtFp16",
+    "trt-bf16": "trt:TrtBf16",
+    "rtx": "trt:Rtx",
+    "rtx-fp16": "trt:RtxFp16",
+    "rtx-bf16": "trt:RtxBf16",
 }
 
 REFERENCE = "ort"  # what the others have to agree with

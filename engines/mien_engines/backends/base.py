@@ -41,6 +41,10 @@ class Backend(ABC):
         self, path: Path, spec: GraphSpec, threads: int, cache: Path | None
     ) -> Session: ...
 
+    def offered(self) -> bool:
+        """Whether it takes part where no backend was asked for."""
+        return True
+
     def version(self) -> str:
         """What is installed, found without importing it, and our revision; else nothing."""
         for distribution in self.distributions:
@@ -191,7 +195,12 @@ class Loop(ABC):
     """A graph that is run again and again on its own state. One thread uses it at a time.
 
     The results are, bit for bit, those of `Session.run` called with the fed-back state.
+
+    stride: steps that are best taken by one `advance`; more than one where the state lies on a
+        device, and each visit of the host costs time.
     """
+
+    stride: ClassVar[int] = 1
 
     def __init__(self, session: Session, feeds: Mapping[str, Array]) -> None:
         self.session = session
@@ -218,6 +227,35 @@ class Loop(ABC):
             self.step_impl()
         self.steps += 1
 
+    def advance(self, count: int, schedule: Mapping[str, Array] | None = None) -> None:
+        """Run count times: as `set` and `step`, again and again, with the same results.
+
+        Args:
+            schedule: inputs that change -> their values by step, [count, ...]; the last stays.
+
+        Raises InputError: there is no such input, or its values have another dtype or shape.
+        """
+        checked = {}
+        for name, values in (schedule or {}).items():
+            array = np.asarray(values)
+            if array.ndim == 0 or len(array) != count:
+                raise InputError(
+                    f"graph {self.session.spec.name}: the schedule of {name} has shape "
+                    f"{array.shape}, expected {count} values"
+                )
+            checked[name] = np.stack([self._checked(name, value) for value in array])
+        if count:
+            with self.session.typed_errors():
+                self.advance_impl(count, checked)
+
+    def advance_impl(self, count: int, schedule: Mapping[str, Array]) -> None:
+        """Override it where a device can take several steps alone; it counts `steps` itself."""
+        for i in range(count):
+            for name, values in schedule.items():
+                self.set_impl(name, np.asarray(values[i]))
+            self.step_impl()
+            self.steps += 1
+
     def read(self, name: str) -> Array:
         """A copy of an output of the latest step (of state: with what `set` has since put there).
 
@@ -241,6 +279,10 @@ class Loop(ABC):
 
     def set(self, name: str, array: Array) -> None:
         """Replace an input: of the next step where it is state, else of all that follow."""
+        self.set_impl(name, self._checked(name, array))
+
+    def _checked(self, name: str, array: Array) -> Array:
+        """An input's new value, held against the spec and the shapes of the loop."""
         graph = self.session.spec.name
         tensors = {tensor.name: tensor for tensor in self.session.spec.inputs}
         if name not in tensors:
@@ -251,7 +293,7 @@ class Loop(ABC):
                 f"graph {graph}: input {name} has shape {array.shape}, "
                 f"the loop was started with {self._shapes[name]}"
             )
-        self.set_impl(name, array)
+        return array
 
 
 class RunLoop(Loop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -35,18 +36,20 @@ def command(
     console.print(f"Python {found.python} on {found.system}")
     console.print(f"{found.cpu}, {found.cores} cores; cache {found.cache}")
     console.print(f"compiled kernels: {escape(found.kernels)}")
+    console.print(f"TensorRT: {escape(found.tensorrt)}")
     installed = [f"{name} {version}" for name, version in found.packages.items() if version]
     console.print("installed: " + ", ".join(installed))
     missing = [name for name, version in found.packages.items() if not version]
     console.print("not installed: " + (", ".join(missing) or "nothing"))
     table = Table("backend", "precision", "state", box=None)
-    for state in found.backends:
-        text = (
-            f"[green]opens[/] {escape(state.version)}"
-            if state.version
-            else escape(state.reason or "")
-        )
-        table.add_row(state.name, state.precision, text)
+    # Those that are missing for the same reason share a row.
+    for reason, states in groupby(found.backends, key=lambda state: state.reason):
+        if reason is not None:
+            table.add_row(", ".join(state.name for state in states), "", escape(reason))
+            continue
+        for state in states:
+            text = f"[green]opens[/] {escape(state.version or '')}"
+            table.add_row(state.name, state.precision, text)
     console.print(table)
     for choice in found.choices:
         speed = f", {1e3 * choice['seconds']:.1f} ms a call" if choice["seconds"] else ""

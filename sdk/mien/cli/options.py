@@ -20,7 +20,9 @@ Bundle = Annotated[str, typer.Option("--bundle", help="A bundle's folder or zip,
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--backend", help="ort, ort-cuda, ov or ov-bf16; unasked, the fastest that passes."
+        "--backend",
+        help="ort, ort-cuda, ov, ov-bf16, or trt and rtx (-fp16, -bf16), whose plans mien build "
+        "makes; unasked, the fastest that passes.",
     ),
 ]
 Detector = Annotated[

@@ -1,7 +1,9 @@
 """Running a step engine: schedule, callback, stop, save, resume.
 
 The engine maps state to state; the loop owns the rest. State stays with the backend: it is read
-only when a record is due, when the run is saved, and at the end.
+only when a record is due, when the run is saved, and at the end. Between two records a backend on a
+device takes several steps at a visit, with the schedule's values of all of them; the results are
+those of single steps.
 """
 
 from __future__ import annotations
@@ -186,7 +188,8 @@ def descend(
         constants: its other inputs. course: those that change, and what the run is for.
         every: steps between two records; each costs one read of the state.
         until: end at the first record at which no sample's loss is above this.
-        seconds: end when so much time has passed. stop: end when it is set.
+        seconds: end when so much time has passed. stop: end when it is set. Both are looked at
+            before every step, on a device before every visit (16 steps at most).
         save: where the state is kept at each record, and when the run ends before its time.
 
     Raises:
@@ -207,10 +210,13 @@ def descend(
         if save is not None:
             state.save(save)
 
-    def advance(step: int) -> None:
-        for name, array in course.inputs(step).items():
-            loop.set(name, array)
-        loop.step()
+    def advance(step: int, count: int = 1) -> None:
+        inputs = [course.inputs(step + i) for i in range(count)]
+        loop.advance(count, {name: np.stack([i[name] for i in inputs]) for name in inputs[0]})
+
+    def unrecorded() -> int:
+        """How many steps the backend takes at once: not beyond the next record, or the end."""
+        return min(loop.stride, every - done % every, steps - done)
 
     def look(step: int) -> Step:
         """Save, then take one step whose loss is read: that of the codes it began with."""
@@ -237,12 +243,14 @@ def descend(
     try:
         while (ended := ending(reached)) is None:
             if done % every:
-                advance(done)
-            else:
-                record = look(done)
-                reached = until is not None and bool((record.loss <= until).all())
-                if callback is not None:
-                    callback(record)
+                count = unrecorded()
+                advance(done, count)
+                done += count
+                continue
+            record = look(done)
+            reached = until is not None and bool((record.loss <= until).all())
+            if callback is not None:
+                callback(record)
             done += 1
     except KeyboardInterrupt:
         fetch()

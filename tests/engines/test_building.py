@@ -1,0 +1,431 @@
+"""`build`: forms, gate, cache and report, on a fake GPU and on the real builder of TensorRT-RTX."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from tests.engines import fake_gpu
+from tests.engines.fake_gpu import FakeDevice, FakeEngine, fake_host, fake_trt
+
+import mien
+import mien_engines
+from mien_engines import Bundle, backends, building
+from mien_engines.backends.trt import Host, Trt
+from mien_engines.building import adopt, build
+from mien_engines.errors import (
+    BackendUnavailable,
+    BuildFailed,
+    Cancelled,
+    InputError,
+    MissingDependency,
+    NotBuilt,
+    Untrusted,
+)
+from mien_engines.plans import PlanCache
+from mien_engines.sizes import parse_sizes, profile, sizes_of
+from mien_engines.trt_builder import build_plan, flags_of
+from mien_engines.trt_library import Library, library
+
+NewBundle = Callable[..., Bundle]
+NAMES: dict[str, list[str]] = json.loads(
+    (Path(__file__).parent / "trt_names.json").read_text("utf-8")
+)
+ENGINES = Path(building.__file__).parent
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A machine with a fake GPU, on which the backends run too."""
+    found = fake_host()
+    monkeypatch.setattr(Host, "here", classmethod(lambda cls, name, needs_device=True: found))
+    return found
+
+
+def test_what_is_built_is_gated_kept_and_used(host: Host, tiny: Bundle) -> None:
+    report = build(tiny, "trt", "fp32")
+    assert [plan.state for plan in report.plans] == 3 * ["accepted"]
+    assert not report.failed
+    assert report.gpu == "Fake GPU"
+    for plan in report.plans:
+        assert plan.error is not None
+        assert plan.tolerance is not None
+        assert plan.error <= plan.tolerance
+        assert plan.layers
+        assert plan.nbytes
+        assert Path(str(plan.path)).stat().st_size > plan.nbytes
+    x = tiny.constants["sample.x"]
+    with mien_engines.open(tiny, "trt") as engine, mien_engines.open(tiny, "ort") as reference:
+        found, expected = (e.run("linear", x=x)["y"] for e in (engine, reference))
+        assert engine.backend_of("linear") == "trt"
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    json.dumps(report.record())
+
+
+def test_what_is_there_is_not_built_again_unless_asked(host: Host, tiny: Bundle) -> None:
+    build(tiny, "trt", graphs=["linear"])
+    assert [plan.state for plan in build(tiny, "trt", graphs=["linear"]).plans] == ["kept"]
+    again = build(tiny, "trt", graphs=["linear"], again=True)
+    assert [plan.state for plan in again.plans] == ["accepted"]
+
+
+def test_a_plan_that_lies_is_refused_and_never_kept(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = FakeEngine.__init__
+
+    def lying(self: FakeEngine, plan: Any, device: Any, logger: Any) -> None:
+        model = onnx.load_from_string(plan.model)
+        for tensor in model.graph.initializer:
+            if tensor.name == "A":
+                changed = onnx.numpy_helper.to_array(tensor) * np.float32(1.5)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(changed, "A"))
+        honest(self, fake_gpu.FakePlan(model.SerializeToString(), plan.profile), device, logger)
+
+    monkeypatch.setattr(FakeEngine, "__init__", lying)
+    report = build(tiny, "trt", graphs=["linear"])
+    (plan,) = report.plans
+    assert report.failed
+    assert plan.state == "refused"
+    assert plan.path is None
+    assert (plan.error or 0) > (plan.tolerance or 0) > 0
+    assert not list(PlanCache().root.rglob("*.plan"))
+    with pytest.raises(NotBuilt, match="mien build"), mien_engines.open(tiny, "trt") as engine:
+        engine.session("linear")
+
+
+def test_without_a_gpu_a_plan_is_built_and_said_not_to_be_checked(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = Host(Library("rtx", fake_trt(FakeDevice())), None)
+    report = build(tiny, "rtx", graphs=["linear"], host=blind)
+    (plan,) = report.plans
+    assert (plan.state, plan.detail, plan.error) == ("not checked", "no GPU", None)
+    assert not report.failed
+    assert report.gpu is None
+    # A machine with a GPU that is otherwise equal does not use it.
+    seeing = Host(blind.library, FakeDevice())
+    monkeypatch.setattr(Host, "here", classmethod(lambda cls, name, needs_device=True: seeing))
+    with pytest.raises(NotBuilt, match="built for gpu none"), mien_engines.open(tiny, "rtx") as e:
+        e.session("linear")
+
+
+def test_a_graph_that_fails_is_reported_and_the_others_are_built(
+    host: Host, new_bundle: NewBundle
+) -> None:
+    bundle = new_bundle("odd")
+    model = onnx.load(bundle.graph_path("picture"))
+    model.graph.node[0].op_type = "Telepathy"
+    (bundle.folder / "picture.onnx").write_bytes(model.SerializeToString())
+    report = build(bundle, "trt")
+    states = {plan.graph: plan.state for plan in report.plans}
+    assert states == {"linear": "accepted", "picture": "failed", "descent": "accepted"}
+    (failed,) = [plan for plan in report.plans if plan.state == "failed"]
+    assert re.search(r"backend trt refuses picture.onnx.*Telepathy", failed.detail)
+    assert report.failed
+
+
+def test_steps_are_left_out_of_fp16_unless_they_are_named(host: Host, tiny: Bundle) -> None:
+    states = {plan.graph: plan for plan in build(tiny, "trt", "fp16").plans}
+    assert states["descent"].state == "left out"
+    # The tests' bundle admits fp16 for pictures alone.
+    assert states["linear"].detail == "the bundle admits no fp16 for it"
+    assert states["picture"].state == "accepted"
+    (named,) = build(tiny, "trt", "fp16", ["linear"]).plans
+    assert named.state == "refused"
+
+
+def test_what_is_not_for_a_precision_runs_in_fp32_and_is_said_to(host: Host, tiny: Bundle) -> None:
+    build(tiny, "trt", "fp16")
+    with pytest.raises(NotBuilt, match="fp32"), mien_engines.open(tiny, "trt-fp16") as engine:
+        engine.session("linear")
+    build(tiny, "trt", "fp32")
+    with mien_engines.open(tiny, "trt-fp16", graphs=["linear", "picture", "descent"]) as engine:
+        precisions = {choice.graph: choice.precision for choice in engine.report()}
+        assert precisions == {"linear": "f32", "picture": "fp16", "descent": "f32"}
+        assert engine.backend_of("picture") == "trt-fp16"
+        assert engine.backend_of("linear") == "trt"
+
+
+def test_the_choice_is_made_anew_after_a_build(host: Host, tiny: Bundle) -> None:
+    with mien_engines.open(tiny, threads=1) as engine:
+        engine.session("linear")
+        (before,) = [choice for choice in engine.report() if choice.graph == "linear"]
+    # Where nothing was built for it, it takes no part, and is not mentioned.
+    assert not [name for name in before.refused if name.startswith(("trt", "rtx"))]
+    build(tiny, "trt", graphs=["linear"])
+    with mien_engines.open(tiny, threads=1) as engine:
+        engine.session("linear")
+        (after,) = [choice for choice in engine.report() if choice.graph == "linear"]
+    assert "trt" in {after.backend, *after.refused}
+
+
+def test_a_plan_from_elsewhere_is_adopted_when_it_is_trusted(
+    host: Host, tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    given = tmp_path / "given.plan"
+    given.write_bytes(Path(str(plan.path)).read_bytes())
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "other"))
+    with pytest.raises(Untrusted, match="trust_engine=True"):
+        adopt(tiny, given)
+    assert not (tmp_path / "other").exists()
+    assert adopt(tiny, given, trust_engine=True).state == "accepted"
+    with mien_engines.open(tiny, "trt") as engine:
+        engine.session("linear")
+    host.device.facts = mien_engines.device.DeviceInfo("Other GPU", "8.9", "580.1")  # type: ignore[union-attr, attr-defined]
+    with pytest.raises(NotBuilt, match="built for gpu Fake GPU, this is Other GPU"):
+        adopt(tiny, given, trust_engine=True)
+
+
+def test_a_tampered_plan_never_reaches_the_runtime(host: Host, tiny: Bundle) -> None:
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    path = Path(str(plan.path))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    loaded = len(host.library.trt.engines)
+    with pytest.raises(Untrusted, match="damaged"), mien_engines.open(tiny, "trt") as engine:
+        engine.session("linear")
+    assert len(host.library.trt.engines) == loaded
+    # And `build` makes it anew.
+    assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
+
+
+def test_what_was_measured_is_kept_for_the_next_build(host: Host, tiny: Bundle) -> None:
+    for _ in range(2):
+        build(tiny, "trt", graphs=["linear"], again=True)
+    (kept,) = PlanCache().root.glob("timing-trt-*.cache")
+    assert kept.read_bytes() == b".."
+
+
+def test_an_update_of_the_driver_clears_what_it_made_useless(host: Host, tiny: Bundle) -> None:
+    (old,) = build(tiny, "trt", graphs=["linear"]).plans
+    device = host.device
+    assert isinstance(device, FakeDevice)
+    device.facts = type(device.facts)("Fake GPU", "9.0", "590.2")
+    with pytest.raises(NotBuilt, match=r"for driver 580.1, this is 590.2"):
+        backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
+    assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
+    assert not Path(str(old.path)).exists()
+
+
+def test_progress_is_told_and_may_stop_the_build(host: Host, tiny: Bundle) -> None:
+    told: list[tuple[str, int, int]] = []
+    build(tiny, "trt", graphs=["linear"], progress=lambda *step: told.append(step))
+    assert told[0] == ("linear: Building engine", 0, 2)
+    assert told[-1] == ("linear: Building engine", 2, 2)
+
+    def stop(*step: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Cancelled, match="stopped"):
+        build_plan(host.library, tiny.graph_path("linear"), {"x": ((1, 3),) * 3}, progress=stop)
+
+
+def test_a_plugin_is_used_where_there_is_one(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def prepared(trt: Any, model: bytes) -> bytes:
+        seen.append(model)
+        return model
+
+    plugin: Any = ModuleType("plugin")
+    plugin.is_offered, plugin.prepared = lambda trt: True, prepared
+    plugin.network_flags = lambda trt: 1 << 3
+    monkeypatch.setitem(sys.modules, "mien_engines.kernels.plugin", plugin)
+    assert "AdaIN plugin" in flags_of(host.library)
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert plan.state == "accepted"
+    assert seen == [tiny.graph_path("linear").read_bytes()]
+    plugin.is_offered = lambda trt: False
+    assert "AdaIN plugin" not in flags_of(host.library)
+
+
+def test_arguments_that_are_none_are_refused(host: Host, tiny: Bundle) -> None:
+    with pytest.raises(InputError, match=r"for trt or rtx, not for 'ort'"):
+        build(tiny, "ort")
+    with pytest.raises(InputError, match=r"no precision 'int8'.*fp32, fp16, bf16"):
+        build(tiny, "trt", "int8")
+    with pytest.raises(InputError, match=r"no graph has an open dimension 'H'.*There are: N"):
+        build(tiny, "trt", sizes={"H": (1, 2, 3)})
+    with pytest.raises(InputError, match=r"'N=4' is not NAME=LEAST:USUAL:GREATEST"):
+        parse_sizes(["N=4"])
+    (plan,) = build(tiny, "trt", graphs=["linear"], sizes={"N": (4, 2, 1)}).plans
+    assert "size N is 4:2:1, expected 1 <= least" in plan.detail
+    assert parse_sizes(["N=1:2:8", "H=64:512:1024"]) == {"N": (1, 2, 8), "H": (64, 512, 1024)}
+
+
+def test_without_onnx_the_remedy_is_said(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    (plan,) = build(tiny, "trt", "fp16", ["picture"]).plans
+    assert plan.state == "failed"
+    assert "needs onnx. Type: pip install 'mien[build]'" in plan.detail
+    with pytest.raises(MissingDependency):
+        building.form_of(tiny, "picture", "fp16", (), (), Path("unused"))
+
+
+def test_sizes_follow_the_bundle_and_parts_follow_their_wholes(tiny: Bundle) -> None:
+    spec = tiny.graph("linear")
+    sizes = sizes_of(tiny.spec, spec, {"N": (1, 4, 6)})
+    assert profile(spec, sizes) == {"x": ((1, 3), (4, 3), (6, 3))}
+    tensor = spec.inputs[0].model_copy(update={"shape": ("N", 8, "H/4", "W")})
+    quarter = spec.model_copy(update={"inputs": (tensor,)})
+    found = profile(quarter, {"N": (1, 1, 1), "H": (30, 64, 130), "W": (5, 6, 7)})
+    assert found["x"] == ((1, 8, 7, 5), (1, 8, 16, 6), (1, 8, 33, 7))
+
+
+def test_a_trt_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = fake_trt(FakeDevice(), "8.6.1")
+    monkeypatch.setattr(importlib, "import_module", lambda name: old)
+    library.cache_clear()
+    try:
+        with pytest.raises(BackendUnavailable, match=r"needs TensorRT 10.16 or later.*8.6.1"):
+            library("trt")
+    finally:
+        library.cache_clear()
+
+
+def test_without_a_tensorrt_what_to_type_is_said() -> None:
+    try:
+        import tensorrt  # noqa: F401
+    except ImportError:
+        with pytest.raises(BackendUnavailable, match=r"needs TensorRT .*'mien\[tensorrt\]'"):
+            library("trt")
+    else:
+        pytest.skip("TensorRT is installed")
+
+
+# The names that mien uses, against the real bindings.
+
+CHAIN = re.compile(r"\btrt\.([A-Za-z]\w*)(?:\.([A-Za-z]\w*))?")
+
+
+def used_names() -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for file in ("trt_builder.py", "trt_library.py", "backends/trt.py", "backends/lane.py"):
+        text = (ENGINES / file).read_text()
+        found |= {match.groups(default="") for match in CHAIN.finditer(text)}
+    return {pair for pair in found if pair[0] not in ("Session", "is_file")}
+
+
+def test_every_name_that_is_used_is_in_tensorrt_11() -> None:
+    """trt_names.json holds the part that mien needs of the names of the 11.4.0.106 bindings."""
+    used = used_names()
+    assert ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") in used
+    for owner, member in used:
+        if owner != "__version__":
+            assert owner in NAMES, f"trt.{owner}"
+            assert not member or member in NAMES[owner] or member.startswith("__"), member
+
+
+def test_the_fake_has_no_method_that_tensorrt_11_has_not() -> None:
+    """So what runs on the fake calls nothing that does not exist."""
+    for fake, real in {
+        fake_gpu.FakeBuilder: "Builder",
+        fake_gpu.FakeConfig: "IBuilderConfig",
+        fake_gpu.FakeContext: "IExecutionContext",
+        fake_gpu.FakeEngine: "ICudaEngine",
+        fake_gpu.FakeNetwork: "INetworkDefinition",
+        fake_gpu.FakeParser: "OnnxParser",
+        fake_gpu.FakeProfile: "IOptimizationProfile",
+        fake_gpu.FakeRuntime: "Runtime",
+        fake_gpu.FakeTiming: "ITimingCache",
+    }.items():
+        methods = {name for name in vars(fake) if not name.startswith("_")}
+        assert methods <= set(NAMES[real]), real
+
+
+def test_the_kept_names_are_those_of_the_published_bindings(shared: Path) -> None:
+    published = json.loads((shared / "gpu" / "trt_api_11.4.0.106.json").read_text())
+    for owner, members in NAMES.items():
+        assert set(members) <= set(published[owner]), owner
+
+
+@pytest.fixture
+def rtx() -> Library:
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed")
+    return library("rtx")
+
+
+def test_tensorrt_rtx_has_the_same_names(rtx: Library) -> None:
+    for owner, members in NAMES.items():
+        for member in members:
+            assert hasattr(getattr(rtx.trt, owner), member), f"{owner}.{member}"
+
+
+# Not picture, of which TensorRT would need the cast to uint8 to come last.
+@pytest.mark.parametrize("graph", ["linear", "descent"])
+def test_tensorrt_rtx_builds_for_all_sizes_of_a_bundle(
+    rtx: Library, tiny: Bundle, graph: str
+) -> None:
+    if Host.here("rtx", needs_device=False).device is not None:
+        pytest.skip("this machine has a GPU, where plans are gated too")
+    (plan,) = build(tiny, "rtx", graphs=[graph], sizes={"N": (1, 2, 5)}).plans
+    assert (plan.state, plan.detail) == ("not checked", "no GPU"), plan
+    assert plan.layers
+    assert plan.nbytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_tensorrt_rtx_builds_a_network_that_ships_in_every_precision(
+    rtx: Library, precision: str
+) -> None:
+    if Host.here("rtx", needs_device=False).device is not None:
+        pytest.skip("this machine has a GPU, where plans are gated too")
+    folder = Path(mien.__file__).parent / "zoo" / "adain"
+    if not (folder / "bundle.json").is_file():
+        pytest.skip("the bundle is not there")
+    (plan,) = build(folder, "rtx", precision, ["transfer"]).plans
+    assert plan.state == "not checked", plan
+
+
+def test_tensorrt_rtx_says_why_it_refuses(rtx: Library, tiny: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(tiny.graph_path("picture"))
+    model.graph.node[0].op_type = "Telepathy"
+    path = tmp_path / "picture.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BuildFailed, match=r"backend rtx refuses picture.onnx.*Telepathy"):
+        build_plan(rtx, path, {"y": ((1, 5), (1, 5), (2, 5))})
+    path.write_bytes(b"nonsense")
+    with pytest.raises(BuildFailed, match=r"refuses picture\.onnx"):
+        build_plan(rtx, path, {"y": ((1, 5), (1, 5), (2, 5))})
+
+
+def test_tensorrt_rtx_tells_how_far_it_is_and_can_be_stopped(rtx: Library, tiny: Bundle) -> None:
+    told: list[tuple[str, int, int]] = []
+    shapes = {"x": ((1, 3), (1, 3), (4, 3))}
+    built = build_plan(
+        rtx, tiny.graph_path("linear"), shapes, progress=lambda *step: told.append(step)
+    )
+    assert built.plan
+    assert len(told) > 5
+    assert all(0 <= done <= total for _, done, total in told)
+
+    def stop(*step: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Cancelled):
+        build_plan(rtx, tiny.graph_path("linear"), shapes, progress=stop)
+
+
+def test_networks_are_strongly_typed_without_tf32(rtx: Library) -> None:
+    assert flags_of(rtx) == ("strongly typed", "no TF32")
+    assert Trt.precision == "f32"
