@@ -168,19 +168,23 @@ def test_a_precision_that_the_bundle_does_not_list_is_not_admitted(tiny: Bundle)
     assert "admits no fp16" in choice.refused["half"]
 
 
-def test_a_lower_precision_has_to_be_worth_it(tiny: Bundle) -> None:
+def test_a_lower_precision_has_to_be_worth_it(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
     def take(seconds: float) -> Fault:
-        def wait(outputs: dict[str, Array]) -> dict[str, Array]:
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                pass
+        def pass_time(outputs: dict[str, Array]) -> dict[str, Array]:
+            nonlocal now
+            now += seconds
             return outputs
 
-        return wait
+        return pass_time
 
-    low = FaultyBackend("low", take(0.98 * LATE), precision="bf16")
-    full = FaultyBackend("full", take(LATE))
-    reference = FaultyBackend("reference", take(4 * LATE))
+    monkeypatch.setattr("mien_engines.choose.time.perf_counter", lambda: now)
+    low = FaultyBackend("low", take(0.98), precision="bf16")
+    full = FaultyBackend("full", take(1.0))
+    reference = FaultyBackend("reference", take(4.0))
     engine = Engine(tiny, [low, full, reference], reference, threads=1)
     assert engine.backend_of("linear") == "full"
 
