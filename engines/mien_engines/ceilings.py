@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def copy_speed(threads: int, size: int = COPY_BYTES) -> float:
     source = rng.integers(0, 256, size, np.uint8)
     target = np.zeros_like(source)
     edges = [size * i // threads for i in range(threads + 1)]
-    parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     with ThreadPoolExecutor(threads) as pool:
         return 2 * size / _best(lambda: list(pool.map(lambda p: _copy(target, source, p), parts)))
 

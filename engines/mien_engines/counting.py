@@ -17,7 +17,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mien_engines.errors import BackendUnavailable
 from mien_engines.spec import Precision
 
 BYTES: dict[Precision, int] = {"f32": 4, "bf16": 2, "fp16": 2}
@@ -76,12 +75,12 @@ _NOTHING = ("Constant", "Parameter", "Result")
 
 
 def _multiplications(op: Any) -> int:
-    kind, shape = op.get_type_name(), list(op.input(1).get_shape())
-    result = op.output(0).get_shape()
+    kind = op.get_type_name()
+    shape, result = (_sizes(port) for port in (op.input(1), op.output(0)))
     if kind == "MatMul":
-        inner = op.input(0).get_shape()[-2 if op.get_attributes()["transpose_a"] else -1]
+        inner = _sizes(op.input(0))[-2 if op.get_attributes()["transpose_a"] else -1]
         return prod(result) * inner
-    source = op.input(0).get_shape()
+    source = _sizes(op.input(0))
     # Weights are [out, in, k...], with the groups before them where there are some; those of a
     # transposed convolution are [in, out, k...]. Each output takes in x k..., each input gives out
     # x k...: of one group.
@@ -89,3 +88,8 @@ def _multiplications(op: Any) -> int:
     if kind in TRANSPOSED:
         return prod(source) * of_one[1] * prod(of_one[2:])
     return prod(result) * of_one[1] * prod(of_one[2:])
+
+
+def _sizes(port: Any) -> list[int]:
+    """Raises RuntimeError where they are not known."""
+    return list(port.get_shape())

@@ -64,9 +64,9 @@ def test_a_closed_loop_hides_what_an_open_one_shows() -> None:
     clock, number = Virtual(), count()
     closed = one_after_another({"x": clock.taking(stalls)}, rounds=1, calls=999, clock=clock)["x"]
     clock, number = Virtual(), count()
-    opened = as_they_arrive(
-        {"x": clock.taking(stalls)}, rate=50, rounds=1, calls=999, clock=clock
-    )["x"]
+    opened = as_they_arrive({"x": clock.taking(stalls)}, rate=50, rounds=1, calls=999, clock=clock)[
+        "x"
+    ]
     assert np.percentile(closed.latencies, 95) == pytest.approx(0.001)
     # A stall of 1 s at 50 a second holds up 50 of each 100, by half a second on the average.
     assert np.percentile(opened.latencies, 75) > 0.3
@@ -91,9 +91,13 @@ def test_poisson_arrivals_have_the_mean_and_the_deviation_of_their_rate() -> Non
 def test_the_server_queues_as_the_theory_of_md1_says(load: float) -> None:
     clock = Virtual()
     sample = as_they_arrive(
-        {"x": clock.taking(lambda: SERVICE)}, rate=load / SERVICE, rounds=1, calls=60_000,
-        seed=3, clock=clock,
-    )["x"]  # fmt: skip
+        {"x": clock.taking(lambda: SERVICE)},
+        rate=load / SERVICE,
+        rounds=1,
+        calls=60_000,
+        seed=3,
+        clock=clock,
+    )["x"]
     waits = np.array(sample.latencies) - SERVICE
     # Pollaczek and Khinchine, for a service that always takes as long.
     expected = SERVICE * load / (2 * (1 - load))

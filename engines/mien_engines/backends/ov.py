@@ -82,9 +82,7 @@ def read_static(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     return model
 
 
-def matrix_product(
-    a: Array, b: Array, precision: Precision, threads: int
-) -> Callable[[], object]:
+def matrix_product(a: Array, b: Array, precision: Precision, threads: int) -> Callable[[], object]:
     """A call that multiplies two matrices [M, K] and [K, N]: what this processor can do at most."""
     openvino = _openvino()
     ops = openvino.opset13

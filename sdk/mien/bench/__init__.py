@@ -12,10 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien.bench.ratios import Comparison, compare
     from mien.bench.html import save_html
-    from mien.bench.run import measure
+    from mien.bench.ratios import Comparison, compare
     from mien.bench.report import BenchReport
+    from mien.bench.run import measure
     from mien.bench.settings import Plan
     from mien.bench.stats import Summary, summary
 
@@ -31,8 +31,15 @@ _HOMES = {
 }
 
 __all__ = [
-    "BenchReport", "Comparison", "Plan", "Summary", "compare", "measure", "save_html", "summary",
-]  # fmt: skip
+    "BenchReport",
+    "Comparison",
+    "Plan",
+    "Summary",
+    "compare",
+    "measure",
+    "save_html",
+    "summary",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,9 +46,11 @@ def allocations(call: Callable[[], object]) -> Allocations:
     finally:
         tracemalloc.stop()
     return Allocations(
-        peak_kb=round(max(peak - base, 0) / 1e3, 1), kept_kb=round(max(now - base, 0) / 1e3, 1),
-        kept_blocks=max(kept, 0), left_blocks=round(max(left, 0), 1),
-    )  # fmt: skip
+        peak_kb=round(max(peak - base, 0) / 1e3, 1),
+        kept_kb=round(max(now - base, 0) / 1e3, 1),
+        kept_blocks=max(kept, 0),
+        left_blocks=round(max(left, 0), 1),
+    )
 
 
 def _blocks() -> int:

@@ -49,7 +49,13 @@ def against_baseline(
             continue
         floor = max(allowed, floors.get(case.work, 0.0), earlier.floors.get(case.work, 0.0))
         found.append(
-            compare(case.name, case.rounds_ms, "baseline", before[case.name].rounds_ms,
-                    floor=floor, paired=False)
-        )  # fmt: skip
+            compare(
+                case.name,
+                case.rounds_ms,
+                "baseline",
+                before[case.name].rounds_ms,
+                floor=floor,
+                paired=False,
+            )
+        )
     return found

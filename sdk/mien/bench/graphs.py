@@ -83,14 +83,21 @@ def graph_contestants(
             yield Refusal(work=work, who=backend.name, reason=str(error))
             continue
         accuracy = Accuracy(
-            measure=MEASURES[spec.gate.kind], value=result.worst if np.isfinite(result.worst)
-            else -1.0, tolerance=result.tolerance, passed=result.passed, detail=result.detail,
-        )  # fmt: skip
+            measure=MEASURES[spec.gate.kind],
+            value=result.worst if np.isfinite(result.worst) else -1.0,
+            tolerance=result.tolerance,
+            passed=result.passed,
+            detail=result.detail,
+        )
         yield Contestant(
-            backend.name, backend.precision, _caller(session, feeds),
-            1e3 * (opened - began), 1e3 * (first - opened), accuracy,
+            backend.name,
+            backend.precision,
+            _caller(session, feeds),
+            1e3 * (opened - began),
+            1e3 * (first - opened),
+            accuracy,
             {name: array.shape for name, array in feeds.items()},
-        )  # fmt: skip
+        )
 
 
 def repeated(spec: GraphSpec, feeds: Feeds, batch: int) -> Feeds:

@@ -9,38 +9,9 @@ from pathlib import Path
 from mien.bench.plots import reached, roofline, spread, timeline
 from mien.bench.ratios import Comparison
 from mien.bench.report import BenchReport, Case, write_whole
+from mien.bench.style import STYLE
 from mien.bench.svg import COLOURS, number
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --faint: #69717a; --paper: #fdfdfc; --card: #fff;
-  --edge: #dfe2e6; --good: #1a7f4b; --bad: #c0362c; --k0: #0b6fb8; --k1: #d9590b; --k2: #1c8a62;
-  --k3: #b8458c; --k4: #8a6d00; --k5: #4aa3c9; --k6: #7a55c7; --k7: #5c6670; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ea; --faint: #98a1ab; --paper: #14171a;
-  --card: #1b1f23; --edge: #343a41; --good: #5cc98f; --bad: #ff7d70; --k0: #5ab4f5; --k1: #ff9a5a;
-  --k2: #5ad0a4; --k3: #ee92c6; --k4: #e2c65a; --k5: #86d3f0; --k6: #b59cf5; --k7: #a7b0ba; } }
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1rem 4rem; background: var(--paper);
-  color: var(--ink); font: 15px/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } p { margin: .4rem 0; }
-.faint, figcaption { color: var(--faint); font-size: .88rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .88rem;
-  font-variant-numeric: tabular-nums; width: 100%; } th, td { padding: .32rem .6rem;
-  border-bottom: 1px solid var(--edge); text-align: right; white-space: nowrap; }
-th { color: var(--faint); font-weight: 600; } th:first-child, td:first-child,
-td.words, th.words { text-align: left; } td.words { white-space: normal; }
-figure { margin: .8rem 0; background: var(--card); border: 1px solid var(--edge);
-  border-radius: 8px; padding: .7rem; } svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--faint); font: 11px system-ui, sans-serif; }
-.grid { stroke: var(--edge); stroke-width: 1; } .axis { stroke: var(--faint); fill: none; }
-.line { fill: none; stroke-width: 1.8; } .dot { stroke: none; } .roof { stroke: var(--faint); }
-.good { color: var(--good); } .bad { color: var(--bad); stroke: var(--bad); } td.bad { stroke: none; }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: 3px; margin: 0 .35em 0 .9em; }
-"""
-STYLE += "".join(
-    f".line.c{i} {{ stroke: var(--k{i}); }} .dot.c{i}, .key.c{i} {{ fill: var(--k{i}); "
-    f"background: var(--k{i}); }}\n"
-    for i in range(COLOURS)
-)
 UNSUPPORTED = "n/a"
 WORDS = ("", "against", "backend", "cache", "precision", "why")  # heads of columns of words
 
@@ -73,7 +44,11 @@ def page(report: BenchReport) -> str:
 
 def _heading(report: BenchReport) -> str:
     machine, how = report.computer, report.settings
-    load = "" if machine.load is None else f"; load {machine.load[0]:g} before, {machine.load[1]:g} after"  # noqa: E501
+    load = (
+        ""
+        if machine.load is None
+        else f"; load {machine.load[0]:g} before, {machine.load[1]:g} after"
+    )
     details = [f"{how.scenario}, batch {how.batch}, {how.threads} threads, {how.caches} caches"]
     if how.streams > 1:
         details.append(f"{how.streams} callers")
@@ -92,7 +67,11 @@ def _heading(report: BenchReport) -> str:
 def _work(report: BenchReport, work: str) -> str:
     cases = [case for case in report.cases if case.work == work]
     floor = report.floors.get(work)
-    noise = "" if floor is None else f" The first, measured twice in turn, differs from itself by {floor:.1%}."  # noqa: E501
+    noise = (
+        ""
+        if floor is None
+        else f" The first, measured twice in turn, differs from itself by {floor:.1%}."
+    )
     found = [c for c in report.comparisons if c.case in [case.name for case in cases]]
     key = "".join(
         f'<span class="key c{i % COLOURS}"></span>{_text(case.who)}' for i, case in enumerate(cases)
@@ -101,8 +80,23 @@ def _work(report: BenchReport, work: str) -> str:
         [
             f"<h2>{_text(work)}</h2>",
             _table(
-                ["", "precision", "n", "p50 ms", "p90", "p95", "p99", "p99.9", "jitter", "MAD",
-                 "per s", "open", "first ms", "off by", "tolerance"],
+                [
+                    "",
+                    "precision",
+                    "n",
+                    "p50 ms",
+                    "p90",
+                    "p95",
+                    "p99",
+                    "p99.9",
+                    "jitter",
+                    "MAD",
+                    "per s",
+                    "open",
+                    "first ms",
+                    "off by",
+                    "tolerance",
+                ],
                 [_case_row(case) for case in cases],
             ),
             f"<figure>{spread(cases)}<figcaption>{key}<br>Part of the calls that took at most so "
@@ -110,7 +104,7 @@ def _work(report: BenchReport, work: str) -> str:
             _ratios(found),
             _costs(report, cases),
         ]
-    )  # fmt: skip
+    )
 
 
 def _case_row(case: Case) -> list[str]:
@@ -118,24 +112,34 @@ def _case_row(case: Case) -> list[str]:
     passed = "" if a is None or a.passed is None else "good" if a.passed else "bad"
     off = "" if a is None else "not finite" if a.value < 0 else f"{a.value:.2g}"
     return [
-        _cell(case.who + (" (overloaded)" if case.overloaded else "")), _cell(case.precision, "words"),
-        _cell(s.count), *(_cell(_ms(one.value)) for one in s.percentiles), _cell(_ms(s.jitter)),
-        _cell(_ms(s.mad)), _cell(f"{case.per_second:.4g}"), _cell(_ms(case.open_ms)),
-        _cell(_ms(case.first_ms)), _cell(off, passed, "" if a is None else
-                                         f"{a.measure}; {a.detail}"),
+        _cell(case.who + (" (overloaded)" if case.overloaded else "")),
+        _cell(case.precision, "words"),
+        _cell(s.count),
+        *(_cell(_ms(one.value)) for one in s.percentiles),
+        _cell(_ms(s.jitter)),
+        _cell(_ms(s.mad)),
+        _cell(f"{case.per_second:.4g}"),
+        _cell(_ms(case.open_ms)),
+        _cell(_ms(case.first_ms)),
+        _cell(off, passed, "" if a is None else f"{a.measure}; {a.detail}"),
         _cell("" if a is None or a.tolerance is None else f"{a.tolerance:.2g}"),
-    ]  # fmt: skip
+    ]
 
 
 def _ratios(found: Sequence[Comparison]) -> str:
     if not found:
         return ""
     rows = [
-        [_cell(c.case.rpartition(", ")[2]), _cell(c.against, "words"), _cell(f"{c.ratio:.2f}"),
-         _cell(f"{c.low:.2f} to {c.high:.2f}"), _cell(f"{c.floor:.1%}"),
-         _cell(c.verdict, {"faster": "good", "slower": "bad"}.get(c.verdict, ""))]
+        [
+            _cell(c.case.rpartition(", ")[2]),
+            _cell(c.against, "words"),
+            _cell(f"{c.ratio:.2f}"),
+            _cell(f"{c.low:.2f} to {c.high:.2f}"),
+            _cell(f"{c.floor:.1%}"),
+            _cell(c.verdict, {"faster": "good", "slower": "bad"}.get(c.verdict, "")),
+        ]
         for c in found
-    ]  # fmt: skip
+    ]
     return _table(["", "against", "times as fast", "95 % interval", "noise floor", "verdict"], rows)
 
 
@@ -145,31 +149,54 @@ def _costs(report: BenchReport, cases: Sequence[Case]) -> str:
         a, c = case.allocations, case.counts
         roof = report.roof
         rows.append(
-            [_cell(case.who),
-             *(_cell("" if a is None else x) for x in
-               (a and f"{a.peak_kb:g}", a and f"{a.kept_kb:g}", a and a.kept_blocks,
-                a and f"{a.left_blocks:g}")),
-             _cell("" if c is None else number(c.flops)), _cell("" if c is None else
-                                                                number(c.bytes)),
-             _cell("" if c is None else c.nodes),
-             _cell("" if c is None or roof is None or not c.flops else f"{reached(case, roof):.0%}")]
-        )  # fmt: skip
+            [
+                _cell(case.who),
+                *(
+                    _cell("" if a is None else x)
+                    for x in (
+                        a and f"{a.peak_kb:g}",
+                        a and f"{a.kept_kb:g}",
+                        a and a.kept_blocks,
+                        a and f"{a.left_blocks:g}",
+                    )
+                ),
+                _cell("" if c is None else number(c.flops)),
+                _cell("" if c is None else number(c.bytes)),
+                _cell("" if c is None else c.nodes),
+                _cell(
+                    "" if c is None or roof is None or not c.flops else f"{reached(case, roof):.0%}"
+                ),
+            ]
+        )
     return _table(
-        ["a call", "peak kB", "kept kB", "kept blocks", "left blocks", "operations", "bytes",
-         "nodes", "of the roof"],
+        [
+            "a call",
+            "peak kB",
+            "kept kB",
+            "kept blocks",
+            "left blocks",
+            "operations",
+            "bytes",
+            "nodes",
+            "of the roof",
+        ],
         rows,
-    )  # fmt: skip
+    )
 
 
 def _baseline(report: BenchReport) -> str:
     if not report.baseline:
         return ""
     rows = [
-        [_cell(c.case), _cell(f"{c.ratio:.3f}"), _cell(f"{c.low:.3f} to {c.high:.3f}"),
-         _cell(f"{c.floor:.1%}"),
-         _cell(c.verdict, {"faster": "good", "slower": "bad"}.get(c.verdict, ""))]
+        [
+            _cell(c.case),
+            _cell(f"{c.ratio:.3f}"),
+            _cell(f"{c.low:.3f} to {c.high:.3f}"),
+            _cell(f"{c.floor:.1%}"),
+            _cell(c.verdict, {"faster": "good", "slower": "bad"}.get(c.verdict, "")),
+        ]
         for c in report.baseline
-    ]  # fmt: skip
+    ]
     head = ["", "times as fast as before", "95 % interval", "noise floor", "verdict"]
     return "<h2>Beside the baseline</h2>" + _table(head, rows)
 
@@ -178,14 +205,37 @@ def _starts(report: BenchReport) -> str:
     if not report.starts:
         return ""
     rows = [
-        [_cell(s.work), _cell(s.who, "words"), _cell(s.cache, "words"), _cell(s.count), _cell(f"{s.import_s:.3f}"),
-         _cell(f"{s.load_s:.2f}"), _cell(f"{s.call_s:.3f}"), _cell(f"{s.total_s:.2f}"),
-         _cell(_ms(s.again_ms)), *(_cell("" if mb is None else f"{mb:.0f}")
-                                   for mb in (s.imported_mb, s.resident_mb, s.peak_mb))]
+        [
+            _cell(s.work),
+            _cell(s.who, "words"),
+            _cell(s.cache, "words"),
+            _cell(s.count),
+            _cell(f"{s.import_s:.3f}"),
+            _cell(f"{s.load_s:.2f}"),
+            _cell(f"{s.call_s:.3f}"),
+            _cell(f"{s.total_s:.2f}"),
+            _cell(_ms(s.again_ms)),
+            *(
+                _cell("" if mb is None else f"{mb:.0f}")
+                for mb in (s.imported_mb, s.resident_mb, s.peak_mb)
+            ),
+        ]
         for s in report.starts
-    ]  # fmt: skip
-    head = ["a fresh process", "backend", "cache", "n", "import s", "load s", "first call s",
-            "start to result s", "second ms", "MB imported", "MB resident", "MB peak"]  # fmt: skip
+    ]
+    head = [
+        "a fresh process",
+        "backend",
+        "cache",
+        "n",
+        "import s",
+        "load s",
+        "first call s",
+        "start to result s",
+        "second ms",
+        "MB imported",
+        "MB resident",
+        "MB peak",
+    ]
     return "<h2>From nothing to the first result</h2>" + _table(head, rows)
 
 

@@ -1,6 +1,8 @@
-"""A real-time run, picture by picture: what `mien webcam` does, with a test picture for a camera."""
+"""A real-time run, picture by picture: `mien webcam` with a test picture for a camera."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from mien.bench.report import Shown, Timeline
 from mien.bench.verbs import STYLE, portrait
@@ -41,9 +43,11 @@ def live(
     first = moments[0][0]
     shown = [
         Shown(
-            at_s=round(now - first, 5), frame_ms=round(1e3 * (now - before[0]), 4),
-            age_ms=round(1e3 * (now - taken), 4), dropped=dropped,
+            at_s=round(now - first, 5),
+            frame_ms=round(1e3 * (now - before[0]), 4),
+            age_ms=round(1e3 * (now - taken), 4),
+            dropped=dropped,
         )
-        for before, (now, taken, dropped) in zip(moments, moments[1:], strict=False)
-    ]  # fmt: skip
+        for before, (now, taken, dropped) in pairwise(moments)
+    ]
     return Timeline(who=who, summary=report.record(), shown=tuple(shown))

@@ -20,10 +20,9 @@ def spread(cases: Sequence[Case]) -> str:
     plot = Plot(
         Axis(0.95 * low, 1.05 * high, "latency, ms", "log"),
         Axis(0, 1, "part of the calls"),
-        f"Latencies of {cases[0].work}: " + "; ".join(
-            f"{case.who} median {case.summary.median:.3g} ms" for case in cases
-        ),
-    )  # fmt: skip
+        f"Latencies of {cases[0].work}: "
+        + "; ".join(f"{case.who} median {case.summary.median:.3g} ms" for case in cases),
+    )
     for colour, ordered in enumerate(times):
         chosen = np.unique(np.linspace(0, len(ordered) - 1, POINTS).round().astype(int))
         points = [(float(ordered[i]), (i + 1) / len(ordered)) for i in chosen]
@@ -66,15 +65,17 @@ def roofline(report: BenchReport) -> str | None:
     plot = Plot(
         Axis(low, high, "operations a byte", "log"),
         Axis(min(speeds) / 2, max(roof.product.values()) * 2, "operations a second", "log"),
-        "Roofline: " + "; ".join(
-            f"{case.name} reaches {reached(case, roof):.0%}" for case in cases
-        ),
-    )  # fmt: skip
+        "Roofline: "
+        + "; ".join(f"{case.name} reaches {reached(case, roof):.0%}" for case in cases),
+    )
     for precision, peak in roof.product.items():
         knee = peak / roof.copied
         start = max(low, plot.y.low / roof.copied)
-        plot.line([(start, start * roof.copied), (knee, peak), (high, peak)], "roof",
-                  "" if precision == "f32" else "5 4")  # fmt: skip
+        plot.line(
+            [(start, start * roof.copied), (knee, peak), (high, peak)],
+            "roof",
+            "" if precision == "f32" else "5 4",
+        )
         plot.text(high, peak, f"product, {precision}", anchor="end", dy=-5)
     plot.text(start, start * roof.copied, "copy", dx=4, dy=-10)
     order = list(dict.fromkeys(case.who for case in report.cases))

@@ -38,6 +38,8 @@ def rival(name: str, bundle: Bundle, graph: str, checkpoint: Path | None) -> Bac
     try:
         make = points[name].load()
     except ImportError as error:
-        raise MissingDependency(f"measuring against {name} needs {error.name}", hint=INSTALL) from error  # noqa: E501
+        raise MissingDependency(
+            f"measuring against {name} needs {error.name}", hint=INSTALL
+        ) from error
     made: Backend = make(bundle, graph, checkpoint)
     return made

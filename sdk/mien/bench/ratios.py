@@ -50,9 +50,15 @@ class Comparison(BaseModel):
 
 
 def compare(
-    case: str, mine: Rounds, against: str, theirs: Rounds, *, floor: float = 0.0,
-    paired: bool = True, seed: int = 0,
-) -> Comparison:  # fmt: skip
+    case: str,
+    mine: Rounds,
+    against: str,
+    theirs: Rounds,
+    *,
+    floor: float = 0.0,
+    paired: bool = True,
+    seed: int = 0,
+) -> Comparison:
     """Compare the rounds of two contestants.
 
     floor: from `noise_floor`; LEAST_FLOOR at least is taken.
@@ -62,7 +68,7 @@ def compare(
     own, other = _rectangle(mine), _rectangle(theirs)
     paired = paired and len(own) == len(other)
     parts = []
-    for size in [PART] * (RESAMPLES // PART) + [RESAMPLES % PART]:
+    for size in [min(PART, RESAMPLES - i) for i in range(0, RESAMPLES, PART)]:
         drawn = rng.integers(0, len(own), (size, len(own)))
         also = drawn if paired else rng.integers(0, len(other), (size, len(other)))
         parts.append(_medians(other, also) / _medians(own, drawn))
@@ -71,9 +77,15 @@ def compare(
     ratio = float(np.nanmedian(other) / np.nanmedian(own))
     floor = max(floor, LEAST_FLOOR)
     return Comparison(
-        case=case, against=against, ratio=round(ratio, 4), low=round(low, 4), high=round(high, 4),
-        floor=round(floor, 4), paired=paired, verdict=verdict(low, high, floor),
-    )  # fmt: skip
+        case=case,
+        against=against,
+        ratio=_short(ratio),
+        low=_short(low),
+        high=_short(high),
+        floor=_short(floor),
+        paired=paired,
+        verdict=verdict(low, high, floor),
+    )
 
 
 def verdict(low: float, high: float, floor: float) -> Verdict:
@@ -90,6 +102,10 @@ def noise_floor(first: Rounds, again: Rounds) -> float:
     """How far a contestant is from itself: the ratio of its two medians, less 1."""
     one, two = (float(np.nanmedian(_rectangle(rounds))) for rounds in (first, again))
     return max(one, two) / min(one, two) - 1
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def _rectangle(rounds: Rounds) -> F64:

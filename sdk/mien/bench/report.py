@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mien.bench.ratios import Comparison
 from mien.bench.allocations import Allocations
+from mien.bench.ratios import Comparison
 from mien.bench.stats import Summary
 from mien.errors import CorruptFile, InputError
 from mien_engines.spec import Precision

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from mien.bench import plugins
+from mien.bench.allocations import allocations
 from mien.bench.baseline import against_baseline, comparable
-from mien.bench.ratios import Comparison, compare, noise_floor
+from mien.bench.computer import computer, load, roof
 from mien.bench.graphs import Contestant, graph_contestants, repeated
 from mien.bench.live import live
-from mien.bench.allocations import allocations
 from mien.bench.memory import device_mb, peak_mb, resident_mb
+from mien.bench.ratios import Comparison, compare, noise_floor
 from mien.bench.report import (
     BenchReport,
     Case,
-    Computer,
     Counts,
     Memory,
     Refusal,
-    Roof,
     Settings,
     Start,
     Timeline,
@@ -44,12 +38,10 @@ from mien.bundles import bundle_path
 from mien.errors import BackendUnavailable, MienError
 from mien_engines import Bundle
 from mien_engines.backends import LISTING, REFERENCE, get
-from mien_engines.ceilings import measure as measure_ceilings
 from mien_engines.counting import count
-from mien_engines.machine import available_cores, cpu_model
+from mien_engines.machine import available_cores
 from mien_engines.parity import Referee
 
-PACKAGES = ("mien", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch")
 AGAIN = " again"  # the first contestant's second name, by which the noise is measured
 
 Progress = Callable[[str], object]
@@ -78,7 +70,7 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
         MissingDependency: a rival without the export extra.
     """
     earlier = None if plan.baseline is None else BenchReport.load(plan.baseline)
-    before, found = os.getloadavg()[0] if hasattr(os, "getloadavg") else None, _Found()
+    before, found = load(), _Found()
     for verb in plan.verbs:
         check_verb(verb, None if plan.bundle is None else str(plan.bundle))
     names = _backends(plan, found)
@@ -95,24 +87,38 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
             progress(f"{LIVE}, {name}")
             _measure_live(name, plan, found)
     settings = Settings(
-        scenario=plan.scenario, batch=plan.batch, rate=rate, seed=plan.seed,
+        scenario=plan.scenario,
+        batch=plan.batch,
+        rate=rate,
+        seed=plan.seed,
         streams=plan.streams if plan.scenario in ("multi-stream", "server") else 1,
-        threads=plan.threads or available_cores(), caches="cold" if plan.cold else "warm",
-    )  # fmt: skip
-    computer = _computer(before)
+        threads=plan.threads or available_cores(),
+        caches="cold" if plan.cold else "warm",
+    )
+    machine = computer(before)
     baseline = []
     if earlier is not None:
-        found.notes += comparable(settings, computer, earlier)
+        found.notes += comparable(settings, machine, earlier)
         baseline = against_baseline(found.cases, found.floors, earlier, plan.allowed)
+    ceilings = None
+    if plan.roofline:
+        progress("what this machine can do at most")
+        ceilings = roof(found.cases, plan.threads)
     return BenchReport(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        computer=computer, settings=settings, cases=tuple(found.cases),
-        comparisons=tuple(found.comparisons), baseline=tuple(baseline), floors=found.floors,
-        refusals=tuple(found.refusals), starts=tuple(found.starts),
-        timelines=tuple(found.timelines), roof=_roof(plan, found, progress),
+        computer=machine,
+        settings=settings,
+        cases=tuple(found.cases),
+        comparisons=tuple(found.comparisons),
+        baseline=tuple(baseline),
+        floors=found.floors,
+        refusals=tuple(found.refusals),
+        starts=tuple(found.starts),
+        timelines=tuple(found.timelines),
+        roof=ceilings,
         memory=Memory(resident_mb=resident_mb(), peak_mb=peak_mb(), device_mb=device_mb()),
         notes=tuple(found.notes),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -160,15 +166,23 @@ def _contestants(
     if work.bundle is not None and work.graph is not None:
         others = [plugins.rival(n, work.bundle, work.graph, plan.checkpoint) for n in plan.against]
         entered = graph_contestants(
-            work.bundle, work.graph, [*map(get, names), *others], stack,
-            batch=plan.batch, threads=plan.threads,
-        )  # fmt: skip
+            work.bundle,
+            work.graph,
+            [*map(get, names), *others],
+            stack,
+            batch=plan.batch,
+            threads=plan.threads,
+        )
     else:
         assert work.verb is not None
         entered = verb_contestants(
-            work.verb, None if plan.bundle is None else str(plan.bundle), names, stack,
-            side=plan.side, threads=plan.threads,
-        )  # fmt: skip
+            work.verb,
+            None if plan.bundle is None else str(plan.bundle),
+            names,
+            stack,
+            side=plan.side,
+            threads=plan.threads,
+        )
     contestants = []
     for one in entered:
         if isinstance(one, Refusal):
@@ -199,23 +213,26 @@ def _measure_work(
     return rate
 
 
-def _case(
-    work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float | None
-) -> Case:
+def _case(work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float | None) -> Case:
     busy = sum(sample.service) / (sample.seconds * plan.streams) if sample.service else None
     service = statistics.median(sample.service) if sample.service else None
     mean = statistics.fmean(sample.service) if sample.service else 0.0
     return Case(
-        work=work.name, who=one.who, precision=one.precision,
+        work=work.name,
+        who=one.who,
+        precision=one.precision,
         summary=summary(1e3 * np.array(sample.latencies)),
         per_second=round(sample.per_second * plan.batch, 4),
         rounds_ms=tuple(tuple(round(1e3 * t, 5) for t in block) for block in sample.rounds),
-        open_ms=round(one.open_ms, 3), first_ms=round(one.first_ms, 3),
+        open_ms=round(one.open_ms, 3),
+        first_ms=round(one.first_ms, 3),
         service_ms=None if service is None else round(1e3 * service, 5),
         busy=None if busy is None else round(busy, 4),
         overloaded=rate is not None and mean * rate >= plan.streams,
-        accuracy=one.accuracy, allocations=allocations(one.new_call()), counts=_counts(work, one),
-    )  # fmt: skip
+        accuracy=one.accuracy,
+        allocations=allocations(one.new_call()),
+        counts=_counts(work, one),
+    )
 
 
 def _counts(work: _Work, one: Contestant) -> Counts | None:
@@ -227,24 +244,33 @@ def _counts(work: _Work, one: Contestant) -> Counts | None:
     except (BackendUnavailable, RuntimeError):
         return None
     return Counts(
-        flops=found.flops, bytes=found.bytes(one.precision), products=found.products,
-        nodes=found.nodes, uncounted=found.uncounted,
-    )  # fmt: skip
+        flops=found.flops,
+        bytes=found.bytes(one.precision),
+        products=found.products,
+        nodes=found.nodes,
+        uncounted=found.uncounted,
+    )
 
 
 def _comparisons(
-    work: _Work, contestants: list[Contestant], samples: Mapping[str, Sample], plan: Plan,
+    work: _Work,
+    contestants: list[Contestant],
+    samples: Mapping[str, Sample],
+    plan: Plan,
     found: _Found,
-) -> Iterator[Comparison]:  # fmt: skip
+) -> Iterator[Comparison]:
     """Each with the first, and with every rival."""
     first, floor = contestants[0].who, found.floors[work.name]
     for against in dict.fromkeys([first, *plan.against]):
         for one in contestants:
             if one.who != against and against in samples and one.who not in plan.against[:1]:
                 yield compare(
-                    f"{work.name}, {one.who}", samples[one.who].rounds, against,
-                    samples[against].rounds, floor=floor,
-                )  # fmt: skip
+                    f"{work.name}, {one.who}",
+                    samples[one.who].rounds,
+                    against,
+                    samples[against].rounds,
+                    floor=floor,
+                )
 
 
 def _measure_starts(
@@ -267,11 +293,16 @@ def _measure_starts(
         progress(f"{work.name}: fresh processes with {one.who}")
         try:
             found.starts += starts(
-                work.name, one.who, count=plan.starts,
+                work.name,
+                one.who,
+                count=plan.starts,
                 bundle=work.bundle.folder if work.bundle else plan.bundle,
-                graph=work.graph, verb=work.verb, feeds=feeds, threads=plan.threads,
+                graph=work.graph,
+                verb=work.verb,
+                feeds=feeds,
+                threads=plan.threads,
                 side=plan.side,
-            )  # fmt: skip
+            )
         except MienError as error:
             found.refusals.append(Refusal(work=work.name, who=one.who, reason=str(error)))
 
@@ -281,37 +312,13 @@ def _measure_live(name: str, plan: Plan, found: _Found) -> None:
     try:
         with studio_for(LIVE, bundle, name, plan.threads) as studio:
             run = live(
-                studio, name, seconds=plan.seconds, side=plan.side,
+                studio,
+                name,
+                seconds=plan.seconds,
+                side=plan.side,
                 frames_per_second=plan.frames_per_second,
-            )  # fmt: skip
+            )
     except MienError as error:
         found.refusals.append(Refusal(work=LIVE, who=name, reason=str(error)))
         return
     found.timelines.append(run)
-
-
-def _roof(plan: Plan, found: _Found, progress: Progress) -> Roof | None:
-    if not plan.roofline:
-        return None
-    progress("what this machine can do at most")
-    kinds = {case.precision for case in found.cases} | {"f32"}
-    wanted = tuple(kind for kind in ("f32", "bf16") if kind in kinds)
-    ceilings = measure_ceilings(wanted, plan.threads)  # type: ignore[arg-type]
-    return Roof(
-        threads=ceilings.threads, copied=ceilings.copied, product=dict(ceilings.product),
-        by=ceilings.by,
-    )  # fmt: skip
-
-
-def _computer(before: float | None) -> Computer:
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return Computer(
-        cpu=cpu_model(), cores=available_cores(), system=platform.platform(),
-        python=platform.python_version(), packages=packages,
-        load=None if before is None else (round(before, 2), round(os.getloadavg()[0], 2)),
-    )  # fmt: skip

@@ -10,10 +10,17 @@ from mien.bench.scenarios import SCENARIOS
 from mien.errors import InputError
 
 LIMITS = {
-    "batch": (1, 4096), "streams": (1, 256), "rate": (1e-3, 1e6), "calls": (2, 1_000_000),
-    "seconds": (0.01, 86_400), "threads": (1, 1024), "starts": (0, 100), "side": (16, 4096),
-    "frames_per_second": (0.1, 1000), "allowed": (0.0, 10.0),
-}  # fmt: skip
+    "batch": (1, 4096),
+    "streams": (1, 256),
+    "rate": (1e-3, 1e6),
+    "calls": (2, 1_000_000),
+    "seconds": (0.01, 86_400),
+    "threads": (1, 1024),
+    "starts": (0, 100),
+    "side": (16, 4096),
+    "frames_per_second": (0.1, 1000),
+    "allowed": (0.0, 10.0),
+}
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,15 @@ class Plan:
                 f"there is no scenario {self.scenario!r}", hint=f"There are: {', '.join(SCENARIOS)}"
             )
         if self.rate is not None and self.scenario != "server":
-            raise InputError("a rate was given, and the scenario is not server",
-                             hint="Add --scenario server")  # fmt: skip
+            raise InputError(
+                "a rate was given, and the scenario is not server", hint="Add --scenario server"
+            )
         if self.cold and self.scenario in ("multi-stream", "server"):
             raise InputError(
                 f"caches cannot be emptied before each call of {self.scenario}",
                 hint="Take single-stream or offline",
             )
         if self.against and self.verbs:
-            raise InputError("a verb cannot be measured against torch",
-                             hint="Name a graph: --graph render")  # fmt: skip
+            raise InputError(
+                "a verb cannot be measured against torch", hint="Name a graph: --graph render"
+            )

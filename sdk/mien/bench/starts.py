@@ -24,8 +24,16 @@ SCRIPT = (
     "from mien.bench.child import main; main(sys.argv[1], began, imported)"
 )
 TIMEOUT_S = 600
-RECORDED = ("import_s", "load_s", "call_s", "total_s", "again_ms", "imported_mb", "resident_mb",
-            "peak_mb")  # fmt: skip
+RECORDED = (
+    "import_s",
+    "load_s",
+    "call_s",
+    "total_s",
+    "again_ms",
+    "imported_mb",
+    "resident_mb",
+    "peak_mb",
+)
 
 
 def starts(
@@ -52,9 +60,14 @@ def starts(
         if feeds is not None:
             np.savez(folder / "feeds.npz", **dict(feeds))  # type: ignore[arg-type]
         task = {
-            "bundle": None if bundle is None else str(bundle), "graph": graph, "verb": verb,
-            "backend": who, "threads": threads, "side": side, "feeds": str(folder / "feeds.npz"),
-        }  # fmt: skip
+            "bundle": None if bundle is None else str(bundle),
+            "graph": graph,
+            "verb": verb,
+            "backend": who,
+            "threads": threads,
+            "side": side,
+            "feeds": str(folder / "feeds.npz"),
+        }
         cold = [_run(task, folder / f"cache-{i}") for i in range(count)]
         warm = [_run(task, folder / "cache-0") for _ in range(count)]
     for cache, runs in (("cold", cold), ("warm", warm)):

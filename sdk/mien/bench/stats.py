@@ -98,8 +98,9 @@ def _percentile(ordered: F64, p: float) -> Percentile:
     low, high = interval(count, p)
     value = float(np.percentile(ordered, p))
     ends = (None if i is None else _rounded(ordered[i]) for i in (low, high))
-    return Percentile(p=p, value=_rounded(value), **dict(zip(("low", "high"), ends, strict=True)),
-                      needs=least)  # fmt: skip
+    return Percentile(
+        p=p, value=_rounded(value), **dict(zip(("low", "high"), ends, strict=True)), needs=least
+    )
 
 
 def interval(count: int, p: float) -> tuple[int | None, int | None]:

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 WIDTH, HEIGHT = 660, 300  # px, before the page scales it
@@ -54,7 +55,9 @@ class Plot:
     label: str
     parts: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: int | str, dash: str = "") -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], colour: int | str, dash: str = ""
+    ) -> None:
         """Join points by straight lines."""
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in map(self._at, points))
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
@@ -62,14 +65,14 @@ class Plot:
 
     def steps(self, points: Sequence[tuple[float, float]], colour: int) -> None:
         """Join points by steps: each value holds until the next x."""
-        corners = points[:1] + [
-            corner
-            for (_, before), (x, y) in zip(points, points[1:], strict=False)
-            for corner in ((x, before), (x, y))
+        corners = [points[0]] + [
+            corner for (_, before), (x, y) in pairwise(points) for corner in ((x, before), (x, y))
         ]
         self.line(corners, colour)
 
-    def dots(self, points: Sequence[tuple[float, float]], colour: int | str, size: float = 3) -> None:
+    def dots(
+        self, points: Sequence[tuple[float, float]], colour: int | str, size: float = 3
+    ) -> None:
         for a, b in map(self._at, points):
             self.parts.append(
                 f'<circle class="dot {_class(colour)}" cx="{a:.1f}" cy="{b:.1f}" r="{size}"/>'

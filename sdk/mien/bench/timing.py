@@ -57,9 +57,13 @@ def time_calls(
         count = plan.calls or int(np.clip(plan.seconds * rate, MIN_CALLS, MAX_CALLS))
         rounds = min(SERVER_ROUNDS, count)
         return as_they_arrive(
-            calls, rate=rate, rounds=rounds, calls=count // rounds, workers=plan.streams,
+            calls,
+            rate=rate,
+            rounds=rounds,
+            calls=count // rounds,
+            workers=plan.streams,
             seed=plan.seed,
-        )  # fmt: skip
+        )
     count = plan.calls or int(np.clip(plan.seconds / slowest, MIN_CALLS, MAX_CALLS))
     block = int(np.clip(BLOCK_S / slowest, 1, MAX_BLOCK))
     rounds = max(min(MIN_ROUNDS, count), count // max(block, 3))

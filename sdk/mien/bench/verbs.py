@@ -113,7 +113,7 @@ LIVE = "live"  # a verb of its own: frames come when they are due
 
 
 def check_verb(verb: str, bundle: str | None) -> None:
-    """Raise InputError for a verb that there is none of, ArchMismatch for a bundle it would not use."""
+    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use."""
     if verb not in VERBS and verb != LIVE:
         raise InputError(
             f"there is no verb {verb!r} to measure", hint=f"There are: {', '.join(VERBS)}, {LIVE}"
@@ -180,15 +180,20 @@ def verb_contestants(
             continue
         expected = found if expected is None and name == REFERENCE else expected
         yield Contestant(
-            name, get(name).precision, _always(call), 1e3 * (opened - began),
-            1e3 * (first - opened), None if expected is None else accuracy(found, expected), {},
-        )  # fmt: skip
+            name,
+            get(name).precision,
+            _always(call),
+            1e3 * (opened - began),
+            1e3 * (first - opened),
+            None if expected is None else accuracy(found, expected),
+            {},
+        )
 
 
 def accuracy(found: Any, expected: Any) -> Accuracy:
     """Compare the results of a verb: pictures by their levels, searches by their losses."""
     if hasattr(found, "loss"):
-        worse = excess(np.float64(found.loss), np.float64(expected.loss))
+        worse = excess(np.array(found.loss), np.array(expected.loss))
         return Accuracy(measure="excess of the final loss over the reference's", value=worse)
     one, two = np.asarray(found), np.asarray(expected)
     if one.shape != two.shape:
@@ -198,8 +203,9 @@ def accuracy(found: Any, expected: Any) -> Accuracy:
     levels = int(np.abs(one.astype(int) - two).max())
     return Accuracy(
         measure="greatest difference, as a part of the reference's range",
-        value=distance(one, two), detail=f"{psnr}; {levels} of 255 levels at most",
-    )  # fmt: skip
+        value=distance(one, two),
+        detail=f"{psnr}; {levels} of 255 levels at most",
+    )
 
 
 def _always(call: Call) -> Callable[[], Call]:

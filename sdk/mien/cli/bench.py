@@ -95,14 +95,28 @@ def command(
     if len(earlier) > 1:
         raise InputError(f"{len(earlier)} earlier reports were named", hint="Name one")
     plan = Plan(
-        bundle=bundle, graphs=tuple(graph or ()), verbs=tuple(verb or ()),
+        bundle=bundle,
+        graphs=tuple(graph or ()),
+        verbs=tuple(verb or ()),
         backends=tuple(backend or ()),
         against=tuple(name for name in against or [] if not name.endswith(".json")),
-        baseline=Path(earlier[0]) if earlier else None, allowed=allow, checkpoint=checkpoint,
+        baseline=Path(earlier[0]) if earlier else None,
+        allowed=allow,
+        checkpoint=checkpoint,
         scenario=scenario,  # type: ignore[arg-type]
-        batch=batch, streams=streams, rate=rate, calls=calls, seconds=seconds, threads=threads,
-        seed=seed, cold=cold, starts=starts, side=side, frames_per_second=fps, roofline=roofline,
-    )  # fmt: skip
+        batch=batch,
+        streams=streams,
+        rate=rate,
+        calls=calls,
+        seconds=seconds,
+        threads=threads,
+        seed=seed,
+        cold=cold,
+        starts=starts,
+        side=side,
+        frames_per_second=fps,
+        roofline=roofline,
+    )
     console = Console(stderr=True)
     with console.status("opening") as status:
         report = measure(plan, progress=lambda what: status.update(what))

@@ -51,8 +51,20 @@ def show(report: BenchReport, console: Console | None = None) -> None:
 def _work(console: Console, report: BenchReport, work: str) -> None:
     cases = [case for case in report.cases if case.work == work]
     table = Table(title=work, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "n", "p50", "p90", "p95", "p99", "p99.9", "jitter", "per s", "first",
-                 "off by", "roof"):  # fmt: skip
+    for name in (
+        "",
+        "n",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "p99.9",
+        "jitter",
+        "per s",
+        "first",
+        "off by",
+        "roof",
+    ):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for case in cases:
         table.add_row(*_row(report, case))
@@ -69,10 +81,15 @@ def _row(report: BenchReport, case: Case) -> list[str]:
         off = f"[{'green' if a.passed else 'red'}]{off}[/]"
     counted = report.roof is not None and case.counts is not None and case.counts.flops
     return [
-        escape(case.who) + (" [red]overloaded[/]" if case.overloaded else ""), str(s.count), *(_ms(one.value) for one in s.percentiles), _ms(s.jitter),
-        f"{case.per_second:.4g}", _ms(case.first_ms), off,
+        escape(case.who) + (" [red]overloaded[/]" if case.overloaded else ""),
+        str(s.count),
+        *(_ms(one.value) for one in s.percentiles),
+        _ms(s.jitter),
+        f"{case.per_second:.4g}",
+        _ms(case.first_ms),
+        off,
         f"{reached(case, report.roof):.0%}" if counted and report.roof else "",
-    ]  # fmt: skip
+    ]
 
 
 def _ratios(title: str, found: Sequence[Comparison]) -> Table:
@@ -82,9 +99,13 @@ def _ratios(title: str, found: Sequence[Comparison]) -> Table:
     for c in found:
         colour = COLOURS.get(c.verdict, "default")
         table.add_row(
-            escape(c.case), escape(c.against), f"{c.ratio:.2f}", f"{c.low:.2f} to {c.high:.2f}",
-            f"{c.floor:.1%}", f"[{colour}]{c.verdict}[/]",
-        )  # fmt: skip
+            escape(c.case),
+            escape(c.against),
+            f"{c.ratio:.2f}",
+            f"{c.low:.2f} to {c.high:.2f}",
+            f"{c.floor:.1%}",
+            f"[{colour}]{c.verdict}[/]",
+        )
     return table
 
 
@@ -96,10 +117,16 @@ def _starts(console: Console, report: BenchReport) -> None:
         table.add_column(name, justify="left" if name in ("", "backend", "cache") else "right")
     for s in report.starts:
         table.add_row(
-            escape(s.work), s.who, s.cache, str(s.count), f"{s.import_s:.3f}", f"{s.load_s:.2f}",
-            f"{s.call_s:.3f}", f"{s.total_s:.2f}",
+            escape(s.work),
+            s.who,
+            s.cache,
+            str(s.count),
+            f"{s.import_s:.3f}",
+            f"{s.load_s:.2f}",
+            f"{s.call_s:.3f}",
+            f"{s.total_s:.2f}",
             "" if s.resident_mb is None else f"{s.resident_mb:.0f}",
-        )  # fmt: skip
+        )
     console.print(table)
 
 
@@ -108,7 +135,9 @@ def _legend(console: Console, report: BenchReport) -> None:
         return
     needs = {one.name: one.needs for one in report.cases[0].summary.percentiles}
     said = ", ".join(f"{name} {count}" for name, count in needs.items())
-    console.print(f"[dim]Times in ms. n/a: too few calls for that percentile ({said}). jitter: p99 - p50.[/]")
+    console.print(
+        f"[dim]Times in ms. n/a: too few calls for that percentile ({said}). jitter: p99 - p50.[/]"
+    )
 
 
 def _ms(value: float | None) -> str:
