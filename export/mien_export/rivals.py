@@ -85,7 +85,7 @@ class TorchSession(Session):
     def tensors(self, feeds: Mapping[str, Array]) -> dict[str, Tensor]:
         """Inputs as tensors, without a copy where the layout allows it."""
         last = self.backend.channels_last
-        found = {name: torch.from_numpy(feeds[name]) for name in self.names}
+        found = {name: _tensor(feeds[name]) for name in self.names}
         return {
             name: value.contiguous(memory_format=torch.channels_last)
             if last and value.ndim == 4 and value.dtype == torch.float32 else value
@@ -131,6 +131,11 @@ class TorchLoop(Loop):
 
     def set_impl(self, name: str, array: Array) -> None:
         self._inputs[name] = torch.from_numpy(array.copy())
+
+
+def _tensor(array: Array) -> Tensor:
+    """PyTorch warns of arrays that are read-only, such as a bundle's samples."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def module_of(bundle: Bundle, graph: str, checkpoint: Path | None) -> nn.Module:
