@@ -27,8 +27,7 @@ from typing import Any
 import calm  # noqa: F401
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
+from models import weight_form
 from rounds import CALLS, machine, median_and_p95, take_turns
 from torch import Tensor, nn
 
@@ -40,7 +39,6 @@ from mien_engines.spec import GraphSpec, TensorSpec
 from mien_export.checkpoints.vgg import VggCheckpoint
 from mien_export.graph import EXACT, Graph, floats, image_spec
 from mien_export.nets.iresnet import IResNet, IResNetConfig
-from mien_export.nets.layers import blur
 from mien_export.nets.starganv2 import Config as StarConfig
 from mien_export.nets.starganv2 import Generator as StarGenerator
 from mien_export.nets.style_decoder import StyleDecoder, StyleTransfer
@@ -93,57 +91,16 @@ class Row:
 
 
 class WeightForm(nn.Module):
-    """The synthesis of a generator with weights modulated per sample: one group a sample."""
+    """The synthesis of a generator with weights modulated per sample."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.net = generator.synthesis
 
     def forward(self, ws: Tensor) -> Tensor:
-        net, found = self.net, None
-        styles = net.styles(ws)
-        count = len(net.layers())
-        colours = iter(styles[count:])
-        layers = iter(zip(net.layers(), styles[:count], strict=True))
-        x = net.b4.const.expand(len(ws), -1, -1, -1)
-        for resolution in net.resolutions:
-            for _ in range(1 if resolution == 4 else 2):
-                layer, style = next(layers)
-                fir = layer.resample_filter if layer.up else None
-                y = modulated(x, layer.weight, style, fir, demodulate=True)
-                x = F.leaky_relu(y + layer.bias[:, None, None], 0.2) * 2**0.5
-            block = getattr(net, f"b{resolution}")
-            scale = next(colours) * block.torgb.weight.shape[1] ** -0.5
-            rgb = modulated(x, block.torgb.weight, scale, None, demodulate=False)
-            rgb = rgb + block.torgb.bias[:, None, None]
-            doubled = None if found is None else block_up(found, block.resample_filter)
-            found = rgb if doubled is None else doubled + rgb
-        assert found is not None
+        with weight_form():
+            found: Tensor = self.net(ws)
         return found
-
-
-def modulated(
-    x: Tensor, weight: Tensor, style: Tensor, fir: Tensor | None, *, demodulate: bool
-) -> Tensor:
-    """Scale the weights by each sample's style, and convolve all samples as groups of one."""
-    n, c_in, h, w = x.shape
-    own = weight[None] * style[:, None, :, None, None]  # [N, c_out, c_in, k, k]
-    if demodulate:
-        own = own * (own.square().sum((2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-    c_out, k = weight.shape[0], weight.shape[2]
-    flat = x.reshape(1, n * c_in, h, w)
-    if fir is None:
-        y = F.conv2d(flat, own.reshape(n * c_out, c_in, k, k), padding=k // 2, groups=n)
-    else:
-        turned = own.transpose(1, 2).reshape(n * c_in, c_out, k, k)
-        y = F.conv_transpose2d(flat, turned, stride=2, groups=n)
-        y = blur(y.reshape(n, c_out, *y.shape[2:]), fir)
-    return y.reshape(n, c_out, *y.shape[2:])
-
-
-def block_up(image: Tensor, fir: Tensor) -> Tensor:
-    taps = (fir * 4).expand(image.shape[1], 1, 4, 4)
-    return F.conv_transpose2d(image, taps, stride=2, padding=1, groups=image.shape[1])
 
 
 class Features(nn.Module):
@@ -164,7 +121,9 @@ def vgg19() -> Vgg:
     for stage, widths in enumerate(VGG19, 1):
         for index, c_out in enumerate(widths, 1):
             scale = (2 / (9 * c_in)) ** 0.5
-            tensors[f"conv{stage}_{index}.weight"] = (scale * torch.randn(c_out, c_in, 3, 3)).numpy()
+            tensors[f"conv{stage}_{index}.weight"] = (
+                scale * torch.randn(c_out, c_in, 3, 3)
+            ).numpy()
             tensors[f"conv{stage}_{index}.bias"] = torch.zeros(c_out).numpy()
             c_in = c_out
     net = Vgg(VggCheckpoint(tensors, tuple(map(len, VGG19)), "torchvision", False))

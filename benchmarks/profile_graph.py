@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,7 @@ def summarise(
         kinds[f"{kind} {kernel}"] += ms
     slowest = sorted(rows, key=lambda row: -row[3])[:SHOWN]
     chains = sum(
-        before[0] in ELEMENTWISE and after[0] in ELEMENTWISE
-        for before, after in zip(rows, rows[1:], strict=False)
+        before[0] in ELEMENTWISE and after[0] in ELEMENTWISE for before, after in pairwise(rows)
     )
     return Profile(
         graph=f"{bundle.name}/{graph}",
