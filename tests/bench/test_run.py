@@ -16,6 +16,7 @@ from tests.engines.conftest import _make_bundle
 
 import mien
 from mien.bench import BenchReport, Plan, measure, plugins, save_html
+from mien.bench.allocations import allocations
 from mien.bench.html import page
 from mien.bench.report import Case, Counts, Roof
 from mien.bench.stats import summary
@@ -88,6 +89,21 @@ def test_the_accuracy_stands_beside_the_speed(report: BenchReport) -> None:
         if case.who == "ov-bf16" and case.work == "tiny/linear":
             assert case.accuracy is not None
             assert case.accuracy.value > 1e-5  # eight bits are seen
+
+
+def test_what_a_call_allocates_keeps_and_leaves_is_told_apart() -> None:
+    def passing() -> int:
+        return len(bytes(500_000))
+
+    leaked: list[bytearray] = []
+    array = allocations(lambda: np.ones(125_000))
+    assert array.kept_kb == pytest.approx(1000, rel=0.01)
+    assert array.left_blocks == 0
+    short = allocations(passing)
+    assert short.peak_kb == pytest.approx(500, rel=0.01)
+    assert short.kept_kb < 5
+    grows = allocations(lambda: leaked.append(bytearray(1000)))
+    assert grows.left_blocks >= 1  # each call leaves a bytearray and its bytes
 
 
 def test_each_is_compared_with_the_first(report: BenchReport) -> None:

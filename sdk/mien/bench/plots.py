@@ -41,7 +41,7 @@ def timeline(run: Timeline) -> str:
         f"{run.who}: {run.summary['fps']:.1f} frames a second, {run.summary['dropped']} dropped",
     )
     plot.line([(s.at_s, s.age_ms) for s in shown], 1)
-    plot.dots([(s.at_s, s.frame_ms) for s in shown], 0, 1.6)
+    plot.dots([(s.at_s, s.frame_ms) for s in shown], 0, 2.5 if len(shown) < 200 else 1.6)
     before = 0
     for one in run.shown:
         if one.dropped > before:
@@ -77,7 +77,7 @@ def roofline(report: BenchReport) -> str | None:
             "" if precision == "f32" else "5 4",
         )
         plot.text(high, peak, f"product, {precision}", anchor="end", dy=-5)
-    plot.text(start, start * roof.copied, "copy", dx=4, dy=-10)
+    plot.text(start, start * roof.copied, "copy", dx=26, dy=2)
     order = list(dict.fromkeys(case.who for case in report.cases))
     for case in cases:
         point = (_intensity(case), _speed(case))
