@@ -367,6 +367,7 @@ def test_a_roofline_says_how_near_the_ceiling_a_case_is(report: BenchReport) -> 
     assert roofline(report) is None
 
 
+@pytest.mark.slow
 def test_fresh_processes_are_started_cold_and_warm(tiny: Path) -> None:
     plan = Plan(bundle=tiny, graphs=("linear",), backends=("ort",), starts=1, **SHORT)
     cold, warm = measure(plan).starts
@@ -376,6 +377,7 @@ def test_fresh_processes_are_started_cold_and_warm(tiny: Path) -> None:
         assert one.resident_mb is None or one.resident_mb > 5
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why(tiny: Path) -> None:
     from mien.bench.starts import starts
 
@@ -383,6 +385,7 @@ def test_a_process_that_fails_says_why(tiny: Path) -> None:
         starts("x", "ort", count=1, bundle=tiny, graph="dance", feeds={})
 
 
+@pytest.mark.slow
 def test_a_copy_and_a_product_have_a_speed() -> None:
     assert ceilings.copy_speed(1, 1 << 20) > 1e7
     assert ceilings._numpy_product() > 1e8

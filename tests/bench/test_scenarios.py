@@ -94,14 +94,14 @@ def test_the_server_queues_as_the_theory_of_md1_says(load: float) -> None:
         {"x": clock.taking(lambda: SERVICE)},
         rate=load / SERVICE,
         rounds=1,
-        calls=60_000,
+        calls=30_000,
         seed=3,
         clock=clock,
     )["x"]
     waits = np.array(sample.latencies) - SERVICE
     # Pollaczek and Khinchine, for a service that always takes as long.
     expected = SERVICE * load / (2 * (1 - load))
-    assert waits.mean() == pytest.approx(expected, rel=0.05)
+    assert waits.mean() == pytest.approx(expected, rel=0.07)
     # Arrivals see time averages: as many find the server idle as it is idle.
     assert (waits < 1e-9).mean() == pytest.approx(1 - load, abs=0.02)
     assert sum(sample.service) / sample.seconds == pytest.approx(load, rel=0.02)
