@@ -259,11 +259,11 @@ def _comparisons(
     plan: Plan,
     found: _Found,
 ) -> Iterator[Comparison]:
-    """Each with the first, and with every rival."""
+    """Each of ours with the first, and with every rival."""
     first, floor = contestants[0].who, found.floors[work.name]
     for against in dict.fromkeys([first, *plan.against]):
         for one in contestants:
-            if one.who != against and against in samples and one.who not in plan.against[:1]:
+            if one.who not in (against, *plan.against) and against in samples:
                 yield compare(
                     f"{work.name}, {one.who}",
                     samples[one.who].rounds,
