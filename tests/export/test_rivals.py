@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mien.bench import Plan, measure
 from mien.bundles import BUILT_IN
 from mien_engines import Bundle, Source, backends
 from mien_engines.errors import ArchMismatch, InputError
@@ -78,6 +80,21 @@ def test_another_checkpoint_than_the_bundles_is_refused(vgg: Bundle) -> None:
     strange = Bundle(vgg.folder, vgg.spec.model_copy(update={"family": "test"}), vgg.fingerprint)
     with pytest.raises(ArchMismatch, match="family test is not one of mien's"):
         module_of(strange, "features", CHECKPOINT)
+
+
+def test_a_graph_is_measured_against_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint(name="torch", value="mien_export.rivals:eager", group="mien.bench")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    plan = Plan(
+        bundle="vgg", graphs=("adain_encode",), backends=("ort",), against=("torch",),
+        checkpoint=CHECKPOINT, calls=5, threads=1,
+    )  # fmt: skip
+    report = measure(plan)
+    assert [case.who for case in report.cases] == ["ort", "torch"]
+    assert report.cases[1].accuracy is not None
+    assert report.cases[1].accuracy.passed
+    ((case, against),) = [(c.case, c.against) for c in report.comparisons]
+    assert (case, against) == ("vgg/adain_encode, ort", "torch")
 
 
 def test_every_rival_is_an_entry_point() -> None:
