@@ -30,7 +30,7 @@ from mien.errors import (
     RunError,
 )
 from mien_engines import ceilings
-from mien_engines.backends import get
+from mien_engines.backends import LISTING, get
 from mien_engines.bundle import Bundle
 
 SHORT: dict[str, Any] = {"calls": 60, "threads": 1}
@@ -57,11 +57,11 @@ def available(name: str) -> bool:
 def test_a_run_has_every_backend_that_opens_and_says_why_others_do_not(
     report: BenchReport,
 ) -> None:
-    opening = [name for name in ("ort", "ort-cuda", "ov", "ov-bf16") if available(name)]
+    opening = [name for name in LISTING if available(name)]
     for work in ("tiny/linear", "tiny/descent"):
         assert [case.who for case in report.cases if case.work == work] == opening
     refused = {one.who for one in report.refusals}
-    assert refused == {"ort-cuda"} - set(opening)
+    assert refused == {*LISTING} - {*opening}
     assert all(one.reason for one in report.refusals)
 
 
