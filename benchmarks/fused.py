@@ -11,6 +11,7 @@ above 1 says that the one pass is faster.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--backend", default="ort")
+    parser.add_argument("--json", action="store_true", help="a line of JSON a row")
     options = parser.parse_args()
     torch.manual_seed(0)
     random = np.random.default_rng(0)
@@ -160,15 +162,21 @@ def main() -> None:
             **translating(engines[2], a, b),
             **looking_alike(engines[3], a),
         }
-        print(f"{machine('onnxruntime', 'numpy')}\nbackend {options.backend}\n")
-        print("| one pass / the chain | one pass, ms | the chain, ms | ratio |")
-        print("| --- | ---: | ---: | ---: |")
+        where = f"{machine('onnxruntime', 'numpy')}; backend {options.backend}"
+        print(json.dumps({"machine": where}) if options.json else f"{where}\n")
+        if not options.json:
+            print("| one pass / the chain | one pass, ms | the chain, ms | ratio |")
+            print("| --- | ---: | ---: | ---: |")
         for label, (chain, fused) in rows.items():
             difference = np.abs(chain().astype(int) - fused()).max()
             assert difference <= 1, f"{label}: they differ by {difference} levels"
             times = take_turns({"chain": chain, "fused": fused}, options.rounds)
             slow, fast = (median_and_p95(times[key])[0] * 1e3 for key in ("chain", "fused"))
-            print(f"| {label} | {fast:.1f} | {slow:.1f} | {slow / fast:.2f} |")
+            if options.json:
+                row = {"what": label, "one_pass_ms": fast, "chain_ms": slow, "ratio": slow / fast}
+                print(json.dumps(row))
+            else:
+                print(f"| {label} | {fast:.1f} | {slow:.1f} | {slow / fast:.2f} |")
         for engine in engines:
             engine.close()
 

@@ -2,6 +2,7 @@
 
     python benchmarks/gatys.py --weights vgg_normalised_conv3_1.pth --content A.jpg --style B.jpg
     python benchmarks/gatys.py ... --zeros            # the same weights in torchvision's layout
+    python benchmarks/gatys.py --random vgg19         # random weights, mien's own pictures
 
 The published layers and weights under Adam. Torch is what a user of it writes: autograd,
 torch.optim.Adam, `autocast` and channels-last for bf16. Beside the times stands the loss that each
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from rounds import CALLS, machine, median_and_p95, take_turns
 from torch import Tensor
 
+from mien.bundles import BUILT_IN, style_path
 from mien.images import load
 from mien_engines import Bundle, Source, backends
 from mien_engines.errors import MienError
@@ -38,6 +40,10 @@ from mien_export.to_bundle import write_bundle
 STYLE_WEIGHT, RATE = 1e6, 0.05
 STEP = graph_name("published", "step")
 MEASURED = ("ort", "ov", "ov-bf16")
+RANDOM = {  # widths up to conv3_1, as the published recipe needs
+    "vgg19": ((64, 64), (128, 128), (256,)),
+    "small": ((8, 8), (8, 8), (16,)),
+}
 EAGER = "torch eager"
 
 Feeds = Mapping[str, NDArray]
@@ -121,6 +127,18 @@ def torchvision_layout(read: VggCheckpoint) -> VggCheckpoint:
     return VggCheckpoint(tensors, read.stages, "torchvision", read.lifted)
 
 
+def random_vgg(widths: tuple[tuple[int, ...], ...]) -> VggCheckpoint:
+    """Random weights of the published sizes, which keep the deviation of the maps."""
+    generator, tensors, c_in = np.random.default_rng(0), {}, 3
+    for stage, of_stage in enumerate(widths, 1):
+        for index, c_out in enumerate(of_stage, 1):
+            weight = generator.standard_normal((c_out, c_in, 3, 3), np.float32)
+            tensors[f"conv{stage}_{index}.weight"] = weight * np.float32((2 / (9 * c_in)) ** 0.5)
+            tensors[f"conv{stage}_{index}.bias"] = np.zeros(c_out, np.float32)
+            c_in = c_out
+    return VggCheckpoint(tensors, tuple(map(len, widths)), "torchvision", False)
+
+
 def bundle_of(net: Vgg, folder: Path) -> Bundle:
     wanted = {graph_name("", "targets"), STEP}
     write_bundle(
@@ -167,7 +185,7 @@ def measure(net: Vgg, bundle: Bundle, feeds: Feeds, options: argparse.Namespace)
             session = backend.open(bundle.graph_path(STEP), bundle.graph(STEP), options.threads)
             loop = session.loop(feeds)
         except MienError as error:
-            print(f"{name}: {error}")
+            print(f"# {name}: {error}")
             continue
         precision[name], calls[name] = backend.precision, loop.step
         images[name] = lambda loop=loop: loop.state()["image"]
@@ -211,10 +229,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", type=Path, required=True, help="a VGG up to conv3_1 or more")
+    parser.add_argument("--weights", type=Path, help="a VGG up to conv3_1 or more")
+    parser.add_argument("--random", choices=RANDOM, help="random weights instead")
     parser.add_argument("--zeros", action="store_true", help="torchvision's layout: zero padding")
-    parser.add_argument("--content", type=Path, required=True)
-    parser.add_argument("--style", type=Path, required=True)
+    parser.add_argument("--content", type=Path, default=min((BUILT_IN / "portraits").glob("*.jpg")))
+    parser.add_argument("--style", type=Path, default=style_path("mosaic"))
     parser.add_argument("--size", type=int, default=256, help="px, a square")
     parser.add_argument("--steps", type=int, default=60, help="before the loss is taken")
     parser.add_argument("--threads", type=int, default=2)
@@ -222,7 +241,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON a row")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    read, _ = read_vgg(options.weights)
+    if (options.weights is None) == (options.random is None):
+        parser.error("name --weights or --random")
+    read = random_vgg(RANDOM[options.random]) if options.random else read_vgg(options.weights)[0]
     net = vgg_from_checkpoint(torchvision_layout(read) if options.zeros else read)
     net.requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +15,9 @@ from mien_engines import Source
 from mien_export.checkpoints import read_safetensors, read_stylegan2
 from mien_export.families.stylegan2 import OWN_FEATURES, generator_from_checkpoint
 from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
+from mien_export.nets import stylegan2
 from mien_export.nets.encoder import encoder_from_tensors
+from mien_export.nets.layers import DEMODULATION_EPS, blur
 from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Config, Generator
 from mien_export.steps.latent import ProjectionStep
@@ -90,13 +93,53 @@ def reference_step(folder: Path) -> ProjectionStep:
     return step_of(generator, perceptual)
 
 
+def modulated(
+    x: Tensor,  # [N, c_in, H, W]
+    weight: Tensor,  # [c_out, c_in, k, k]
+    style: Tensor,  # [N, c_in]
+    *,
+    demodulate: bool = True,
+    up_fir: Tensor | None = None,
+) -> Tensor:
+    """The modulated convolution as implementations have it: the style scales the weights, and the
+    samples are convolved as groups of one convolution. A gradient then needs that of the weights.
+    """
+    n, c_in, h, w = x.shape
+    c_out, k = weight.shape[0], weight.shape[2]
+    own = weight[None] * style[:, None, :, None, None]  # [N, c_out, c_in, k, k]
+    if demodulate:
+        own = own * (own.square().sum((2, 3, 4), keepdim=True) + DEMODULATION_EPS).rsqrt()
+    flat = x.reshape(1, n * c_in, h, w)
+    if up_fir is None:
+        y = F.conv2d(flat, own.reshape(n * c_out, c_in, k, k), padding=k // 2, groups=n)
+        return y.reshape(n, c_out, h, w)
+    turned = own.transpose(1, 2).reshape(n * c_in, c_out, k, k)
+    y = F.conv_transpose2d(flat, turned, stride=2, groups=n)
+    return blur(y.reshape(n, c_out, *y.shape[2:]), up_fir)
+
+
+@contextlib.contextmanager
+def weight_form() -> Iterator[None]:
+    """Let generators compute in that form."""
+    ours = stylegan2.modulated_convolution
+    stylegan2.modulated_convolution = modulated
+    try:
+        yield
+    finally:
+        stylegan2.modulated_convolution = ours
+
+
 def eager_loop(
-    step: ProjectionStep, feeds: Mapping[str, NDArray]
+    step: ProjectionStep, feeds: Mapping[str, NDArray], how: str = ""
 ) -> tuple[Callable[[], None], Callable[[], float]]:
     """The same search as a torch user writes it: autograd and torch.optim.Adam.
 
-    Returns a call that takes a step, and one that tells the loss of the latest.
+    how: "" as it is, "bf16" under autocast, "compile" by torch.compile, "weights" in the form whose
+    weights depend on the code. Returns a call that takes a step, and one that tells the loss of the
+    latest.
     """
+    terms = torch.compile(step.terms) if how == "compile" else step.terms
+    form = weight_form if how == "weights" else contextlib.nullcontext
     given = {name: torch.tensor(array) for name, array in feeds.items()}
     ws = given["ws"].requires_grad_(True)
     wanted = [given[name] for name in given if name.startswith("wanted_")]
@@ -109,7 +152,8 @@ def eager_loop(
         nonlocal taken
         optimiser.param_groups[0]["lr"] = rate * decay**taken
         optimiser.zero_grad(set_to_none=True)
-        loss = (step.terms(ws, given["target"], wanted) * given["term_weights"]).sum()
+        with form(), torch.autocast("cpu", torch.bfloat16, enabled=how == "bf16"):
+            loss = (terms(ws, given["target"], wanted) * given["term_weights"]).sum()
         loss.backward()
         optimiser.step()
         losses[0] = loss.detach()

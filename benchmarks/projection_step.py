@@ -4,6 +4,9 @@
     python benchmarks/projection_step.py --grad-step    # the reference sizes, random weights
     python benchmarks/projection_step.py --bundle B --checkpoint FILE.pkl
 
+PyTorch also runs under autocast to bf16, and with modulated weights: the form of the published
+implementations, whose gradient takes in that of the weights. `--compile` adds torch.compile.
+
 Every backend is first held against the reference, by the bundle's own gate; its loss after the
 gate's steps stands beside its time. What the gate refuses is timed all the same, and marked.
 """
@@ -33,6 +36,12 @@ from mien_export.steps.latent import ProjectionStep
 GRAPH = "project_step"
 MEASURED = ("ort", "ov", "ov-bf16")
 EAGER = "torch eager"
+# Who, its precision, and how `eager_loop` computes.
+TORCHES = (
+    (EAGER, "f32", ""), ("torch, modulated weights", "f32", "weights"),
+    ("torch, autocast", "bf16", "bf16"),
+)  # fmt: skip
+COMPILED = ("torch.compile", "f32", "compile")
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,10 @@ class Contestant:
 
 
 def contestants(
-    bundle: Bundle, step: ProjectionStep, threads: int, stack: ExitStack
+    bundle: Bundle, step: ProjectionStep, options: argparse.Namespace, stack: ExitStack
 ) -> Iterator[tuple[str, Contestant]]:
     """Open who is compared; say why another cannot be."""
+    threads = options.threads
     spec, path = bundle.graph(GRAPH), bundle.graph_path(GRAPH)
     reference = backends.get(backends.REFERENCE)
     referee = Referee(
@@ -79,18 +89,19 @@ def contestants(
         loop.step()
     expected = loop.read("loss")
 
-    take, loss = eager_loop(step, feeds)
-    for _ in range(spec.gate.steps):
-        take()
-    found = excess(np.array([loss()]), expected)
-    yield EAGER, Contestant("f32", take, found, "not asked")
+    for who, precision, how in (*TORCHES, *([COMPILED] if options.compile else [])):
+        take, loss = eager_loop(step, feeds, how)
+        for _ in range(spec.gate.steps):
+            take()
+        found = excess(np.array([loss()]), expected)
+        yield who, Contestant(precision, take, found, "not asked")
     for name in MEASURED:
         backend = backends.get(name)
         try:
             session = judge if backend is reference else backend.open(path, spec, threads)
             result = referee.check(GRAPH, session, judge)
         except MienError as error:
-            print(f"{name}: {error}")
+            print(f"# {name}: {error}")
             continue
         if backend is reference:
             gate = "the reference"
@@ -99,10 +110,10 @@ def contestants(
         yield name, Contestant(backend.precision, session.loop(feeds).step, result.worst, gate)
 
 
-def measure(bundle: Bundle, step: ProjectionStep, threads: int, rounds: int) -> list[Row]:
+def measure(bundle: Bundle, step: ProjectionStep, options: argparse.Namespace) -> list[Row]:
     with ExitStack() as stack:
-        who = dict(contestants(bundle, step, threads, stack))
-        times = take_turns({name: one.call for name, one in who.items()}, rounds)
+        who = dict(contestants(bundle, step, options, stack))
+        times = take_turns({name: one.call for name, one in who.items()}, options.rounds)
     summaries = {name: median_and_p95(values) for name, values in times.items()}
     best = {name: min(values) for name, values in times.items()}
     eager = summaries[EAGER][0]
@@ -148,6 +159,7 @@ def main() -> None:
     parser.add_argument("--grad-step", action="store_true", help="the reference sizes instead")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=12, help=f"of {CALLS} timed steps each")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, too: minutes more")
     parser.add_argument("--json", action="store_true", help="a line of JSON a row")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -158,7 +170,7 @@ def main() -> None:
         else:
             path, step = options.bundle, zoo_step(options.checkpoint)
         bundle = Bundle.open(path)
-        rows = measure(bundle, step, options.threads, options.rounds)
+        rows = measure(bundle, step, options)
     versions = machine("torch", "onnxruntime", "openvino")
     print(json.dumps({"machine": versions}) if options.json else f"{versions}\n")
     show(rows, as_json=options.json)

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien import provenance, scale
+    from mien import bench, provenance, scale
     from mien.animation import Animation
     from mien.edits.catalogue import Catalogue, load_catalogue
     from mien.edits.directions import load_direction, move
@@ -90,6 +90,7 @@ __all__ = [
     "Swap",
     "SwapSettings",
     "__version__",
+    "bench",
     "express",
     "layer_range",
     "load_catalogue",
@@ -104,7 +105,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("provenance", "scale"):
+    if name in ("bench", "provenance", "scale"):
         return importlib.import_module(f"mien.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,6 +73,30 @@ def _part_weights(model: Any) -> None:
             if node.data.ctypes.data in taken:
                 reader.replace_source_output(op.Constant(node.data.copy()).output(0))
             taken.add(node.data.ctypes.data)
+
+
+def read_static(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """The graph as OpenVINO reads it, for inputs of these shapes. Raises RuntimeError."""
+    model = _core().read_model(path)
+    model.reshape({name: list(shape) for name, shape in shapes.items()})
+    return model
+
+
+def matrix_product(a: Array, b: Array, precision: Precision, threads: int) -> Callable[[], object]:
+    """A call that multiplies two matrices [M, K] and [K, N]: what this processor can do at most."""
+    openvino = _openvino()
+    ops = openvino.opset13
+    # b is a constant, as weights are: it is laid out for the kernel once.
+    left = ops.parameter(list(a.shape), np.float32, "a")
+    model = openvino.Model([ops.matmul(left, ops.constant(b), False, False)], [left], "product")
+    config = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    request = _core().compile_model(model, DEVICE, config).create_infer_request()
+    request.set_input_tensor(openvino.Tensor(a))
+    return lambda: request.infer()
 
 
 class Ov(Backend):

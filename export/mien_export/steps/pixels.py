@@ -50,14 +50,17 @@ def gram(x: Tensor) -> Tensor:
 class _Gram(torch.autograd.Function):
     """One product of matrices each way; autograd takes two on the way back.
 
+    Pixels are rows, channels last: OpenVINO's convolutions leave their maps so, and products of
+    planes made it change the layout of every map first, for a third of the step.
+
     Its gradient is symmetric wherever the loss treats a pair of planes and the pair turned round
     alike, which differences from another Gram matrix do.
     """
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        planes = x.flatten(2)
-        return torch.bmm(planes, planes.transpose(1, 2)) / (x.shape[1] * planes.shape[2])
+        rows = _rows(x)
+        return torch.bmm(rows.transpose(1, 2), rows) / (x.shape[1] * rows.shape[1])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -66,9 +69,13 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        planes = x.flatten(2)
-        scale = 2 / (x.shape[1] * planes.shape[2])
-        return torch.bmm(grad * scale, planes).reshape(x.shape)
+        n, c, h, w = x.shape
+        back = torch.bmm(_rows(x), grad * (2 / (c * h * w)))
+        return back.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _rows(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, H W, C]
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class GatysTargets(nn.Module):

@@ -22,6 +22,7 @@ VERBS = {
     "doctor": "Say what is installed, which backends open, and what to type.",
     "info": "Say what a bundle holds.",
     "build": "Build a bundle's plans for TensorRT or TensorRT-RTX.",
+    "bench": "Measure latency and accuracy, backends side by side.",
     "align": "Cut a face out of a photograph, upright and framed.",
     "paste": "Put an edited face back into its photograph.",
     "project": "Find the W+ code of a face.",

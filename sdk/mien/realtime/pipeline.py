@@ -27,6 +27,7 @@ from mien.video.edit import Artist, Draw, FrameEdit, OnFailure, as_edit
 from mien.video.frame import Frame
 
 U8 = NDArray[np.uint8]
+Watch = Callable[[float, float, int], object]
 
 BUFFERS = DEPTH + 2  # those in the queue, one that is captured into, one that is drawn from
 CLOCK = Fraction(1, 1_000_000)
@@ -55,6 +56,7 @@ def run(
     stop: threading.Event | None = None,
     callback: Callable[[Report], object] | None = None,
     every: float = 1.0,
+    watch: Watch | None = None,
 ) -> Report:
     """Show a source's frames, edited, until the source ends, the viewer is gone, or it is stopped.
 
@@ -65,6 +67,8 @@ def run(
             picture; 0 draws all.
         seconds: end after so many. stop: set this event to end.
         callback: called with a report every so many seconds, and at the end.
+        watch: called with each picture that was shown: when, when its frame was taken (both in
+            seconds of `time.perf_counter`), and how many frames had been dropped by then.
 
     The viewer is called from the thread that calls this. Ctrl-C ends all threads, too, and is then
     passed on.
@@ -75,7 +79,7 @@ def run(
     if seconds is not None and not seconds > 0:
         raise InputError(f"seconds is {seconds}, expected more than 0")
     artist = Artist(as_edit(edit), smoothing=smoothing, on_failure=on_failure)
-    live = _Live(source, artist, Stillness(still), viewer)
+    live = _Live(source, artist, Stillness(still), viewer, watch)
     return live.run(seconds, stop, callback, every)
 
 
@@ -83,10 +87,15 @@ class _Live:
     """A run: its threads, its queues, its meter."""
 
     def __init__(
-        self, source: LiveSource, artist: Artist, stillness: Stillness, viewer: Viewer
+        self,
+        source: LiveSource,
+        artist: Artist,
+        stillness: Stillness,
+        viewer: Viewer,
+        watch: Watch | None,
     ) -> None:
         self._source, self._artist, self._viewer = source, artist, viewer
-        self._stillness = stillness
+        self._stillness, self._watch = stillness, watch
         self._meter = Meter()
         self._buffers = Buffers(BUFFERS, source.size)
         self._captured: Newest[Shot] = Newest(lambda shot: self._buffers.give(shot.picture))
@@ -183,7 +192,10 @@ class _Live:
             if shot is not None:
                 latest = shot.picture
                 self._viewer.show(latest)
-                self._meter.shown(time.perf_counter(), shot.taken)
+                now_shown = time.perf_counter()
+                self._meter.shown(now_shown, shot.taken)
+                if self._watch is not None:
+                    self._watch(now_shown, shot.taken, self._dropped())
             elif self._drawn.closed:
                 return "source"
             elif latest is not None and not self._source.connected:
@@ -199,9 +211,11 @@ class _Live:
                 told = now
 
     def _report(self, began: float, ended: Ending) -> Report:
-        dropped = self._captured.dropped + self._drawn.dropped
         passed = time.perf_counter() - began
-        return self._meter.report(passed, dropped, self._source.outages, ended)
+        return self._meter.report(passed, self._dropped(), self._source.outages, ended)
+
+    def _dropped(self) -> int:
+        return self._captured.dropped + self._drawn.dropped
 
 
 def lost(picture: U8) -> U8:  # [H, W, 3]

@@ -1,0 +1,232 @@
+"""What a benchmark found: the record that is written as JSON, compared with later, and drawn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mien.bench.allocations import Allocations
+from mien.bench.ratios import Comparison
+from mien.bench.stats import Summary
+from mien.errors import CorruptFile, InputError
+from mien_engines.spec import Precision
+
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Computer(_Record):
+    """The machine, and how busy it was.
+
+    load: runnable threads, the mean of a minute, before and after; None where it is not told.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    python: str
+    packages: dict[str, str]
+    load: tuple[float, float] | None
+
+
+class Settings(_Record):
+    """How it was measured.
+
+    batch: samples of a call. streams: callers at once (multi-stream), workers (server).
+    rate: requests a second (server). caches: of the processor, before each call.
+    """
+
+    scenario: str
+    batch: int = 1
+    streams: int = 1
+    rate: float | None = None
+    threads: int = 1
+    seed: int = 0
+    caches: Literal["warm", "cold"] = "warm"
+
+
+class Accuracy(_Record):
+    """How far the contestant that was timed is from ONNX Runtime in float32.
+
+    value: in the words of measure. tolerance, passed: of the bundle's gate; None where there is no
+    gate, as for a whole verb.
+    """
+
+    measure: str
+    value: float
+    tolerance: float | None = None
+    passed: bool | None = None
+    detail: str = ""
+
+
+class Counts(_Record):
+    """What a graph computes and moves at least (mien_engines.counting).
+
+    flops: of convolutions and products of matrices. bytes: of what they read and write, at the
+    contestant's precision. products, nodes: operators. uncounted: products of unknown sizes.
+    """
+
+    flops: float
+    bytes: float
+    products: int
+    nodes: int
+    uncounted: int
+
+
+class Case(_Record):
+    """A contestant at a work, in the settings of the report.
+
+    rounds_ms: each call, a list a round. service_ms: median of a call alone, in the server.
+    per_second: samples that were finished. open_ms, first_ms: in this process, nothing cached.
+    busy: part of the time that workers were at work, in the server.
+    """
+
+    work: str
+    who: str
+    precision: Precision
+    summary: Summary
+    per_second: float
+    rounds_ms: tuple[tuple[float, ...], ...]
+    open_ms: float | None = None
+    first_ms: float | None = None
+    service_ms: float | None = None
+    busy: float | None = None
+    overloaded: bool = False
+    accuracy: Accuracy | None = None
+    allocations: Allocations | None = None
+    counts: Counts | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.work}, {self.who}"
+
+
+class Refusal(_Record):
+    """Who was not measured, and why."""
+
+    work: str
+    who: str
+    reason: str
+
+
+class Start(_Record):
+    """A fresh process, from its start to its first result; medians of so many.
+
+    cache: mien's own, of compiled forms: cold is an empty one. The files are in the system's cache.
+    import_s, load_s, call_s: `import mien`, opening, and the first result; total_s has all, with
+    Python's own start. resident_mb: after the first result. again_ms: the second result.
+    """
+
+    work: str
+    who: str
+    cache: Literal["cold", "warm"]
+    count: int
+    import_s: float
+    load_s: float
+    call_s: float
+    total_s: float
+    again_ms: float
+    imported_mb: float | None
+    resident_mb: float | None
+    peak_mb: float | None
+
+
+class Shown(_Record):
+    """A picture of a real-time run: when it was shown, after which frame time, how old, and how
+    many frames had been dropped by then."""
+
+    at_s: float
+    frame_ms: float
+    age_ms: float
+    dropped: int
+
+
+class Timeline(_Record):
+    """A real-time run."""
+
+    who: str
+    summary: dict[str, Any]
+    shown: tuple[Shown, ...]
+
+
+class Roof(_Record):
+    """Ceilings of this machine, measured: bytes and operations a second."""
+
+    threads: int
+    copied: float
+    product: dict[str, float]
+    by: str
+
+
+class Memory(_Record):
+    """Of the measuring process at its end, with all contestants in it."""
+
+    resident_mb: float | None
+    peak_mb: float | None
+    device_mb: float | None
+
+
+class BenchReport(_Record):
+    """Everything that a run of `mien bench` found."""
+
+    schema_version: Literal[1] = 1
+    made: str
+    computer: Computer
+    settings: Settings
+    cases: tuple[Case, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    baseline: tuple[Comparison, ...] = ()
+    floors: dict[str, float] = {}
+    refusals: tuple[Refusal, ...] = ()
+    starts: tuple[Start, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    roof: Roof | None = None
+    memory: Memory | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def regressions(self) -> tuple[Comparison, ...]:
+        """What is slower than it was."""
+        return tuple(found for found in self.baseline if found.verdict == "slower")
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as JSON; the file is whole or not there."""
+        return write_whole(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Raises InputError, or CorruptFile for another file."""
+        try:
+            text = Path(path).read_text("utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise CorruptFile(f"{path} is no report of mien bench: it is not text") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "report"
+            raise CorruptFile(
+                f"{path} is no report of mien bench: {where}: {first['msg']}",
+                hint="Make one: mien bench ... -o FILE.json",
+            ) from error
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Write a text beside its place and move it there. Raises InputError."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(text, "utf-8")
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+    return target

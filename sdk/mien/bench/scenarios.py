@@ -1,0 +1,207 @@
+"""How calls are made: one after another, by several callers at once, in batches, or as they arrive.
+
+Contestants take turns, a block of calls each, and who begins moves on by one each round: a busy
+machine is then busy for all. The first call of a block is not counted where calls follow each
+other, since thread pools of the others still spin.
+
+The server is an open loop. Moments of arrival are drawn beforehand (a Poisson process of a rate)
+and do not depend on how the calls before went; a latency begins at the arrival, so that what waits
+in the queue behind a slow call is slow, too. A closed loop would leave those calls out: Tene's
+"coordinated omission".
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.bench.clock import Clock, Machine
+
+F64 = NDArray[np.float64]
+Call = Callable[[], object]
+# Makes a call for one caller: what keeps state between calls is not to be shared.
+NewCall = Callable[[], Call]
+
+Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
+SCENARIOS: tuple[Scenario, ...] = ("single-stream", "multi-stream", "offline", "server")
+
+
+@dataclass
+class Sample:
+    """The calls of a contestant.
+
+    rounds: seconds of each call, a list a round; of the server from the arrival on.
+    service: seconds of each call alone, in the server. seconds: for which calls were under way.
+    """
+
+    rounds: list[list[float]] = field(default_factory=list)
+    service: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def latencies(self) -> list[float]:
+        return [value for block in self.rounds for value in block]
+
+    @property
+    def per_second(self) -> float:
+        """Calls that were finished in a second."""
+        return len(self.latencies) / self.seconds if self.seconds > 0 else 0.0
+
+
+def one_after_another(
+    contestants: Mapping[str, NewCall],
+    *,
+    rounds: int,
+    calls: int,
+    before: Call | None = None,
+    clock: Clock | None = None,
+) -> dict[str, Sample]:
+    """Single stream, and offline where a call is a batch.
+
+    calls: of a block. before: done before each call and not counted, such as emptying the caches.
+    """
+    clock = clock or Machine()
+    own = {name: new() for name, new in contestants.items()}
+
+    def block(name: str, _: int) -> tuple[list[float], float]:
+        call, times = own[name], []
+        call()
+        for _ in range(calls):
+            if before is not None:
+                before()
+            began = clock.now()
+            call()
+            times.append(clock.now() - began)
+        return times, sum(times)
+
+    return _in_turn(list(contestants), rounds, block)
+
+
+def several_callers(
+    contestants: Mapping[str, NewCall],
+    *,
+    streams: int,
+    rounds: int,
+    calls: int,
+    clock: Clock | None = None,
+) -> dict[str, Sample]:
+    """Multi-stream: callers in threads of their own, each of which calls again at once.
+
+    calls: of a block, by all callers together.
+    """
+    clock = clock or Machine()
+    own = {name: [new() for _ in range(streams)] for name, new in contestants.items()}
+
+    def block(name: str, _: int) -> tuple[list[float], float]:
+        for call in own[name]:
+            call()
+        left, lock, times = iter(range(calls)), threading.Lock(), []
+
+        def work(call: Call) -> None:
+            while True:
+                with lock:
+                    if next(left, None) is None:
+                        return
+                began = clock.now()
+                call()
+                times.append(clock.now() - began)
+
+        began = clock.now()
+        _threads([lambda call=call: work(call) for call in own[name]])  # type: ignore[misc]
+        return times, clock.now() - began
+
+    return _in_turn(list(contestants), rounds, block)
+
+
+def as_they_arrive(
+    contestants: Mapping[str, NewCall],
+    *,
+    rate: float,
+    rounds: int,
+    calls: int,
+    workers: int = 1,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> dict[str, Sample]:
+    """Server: requests arrive at a rate (a second), wait in one queue, and are served in order.
+
+    calls: arrivals of a block, which begins with an empty queue. In a round all contestants are
+    sent the same arrivals. One worker needs no thread.
+    """
+    clock = clock or Machine()
+    own = {name: [new() for _ in range(workers)] for name, new in contestants.items()}
+    service: dict[str, list[float]] = {name: [] for name in contestants}
+
+    def block(name: str, turn: int) -> tuple[list[float], float]:
+        for call in own[name]:
+            call()
+        times: list[float] = []
+        due, lock = iter(poisson_arrivals(rate, calls, (seed, turn))), threading.Lock()
+        began = clock.now()
+
+        def work(call: Call) -> None:
+            while True:
+                with lock:  # held while the next arrival is not yet due: the others are idle, too
+                    after = next(due, None)
+                    if after is None:
+                        return
+                    clock.wait_until(began + after)
+                started = clock.now()
+                call()
+                ended = clock.now()
+                times.append(ended - (began + after))
+                service[name].append(ended - started)
+
+        _threads([lambda call=call: work(call) for call in own[name]])  # type: ignore[misc]
+        return times, clock.now() - began
+
+    found = _in_turn(list(contestants), rounds, block)
+    for name, sample in found.items():
+        sample.service = service[name]
+    return found
+
+
+def poisson_arrivals(rate: float, count: int, seed: int | tuple[int, ...]) -> F64:
+    """Return moments of arrival in seconds, the first after 0: gaps are exponential, 1/rate."""
+    gaps = np.random.default_rng(seed).exponential(1 / rate, count)
+    return np.asarray(np.cumsum(gaps))
+
+
+def _in_turn(
+    names: list[str], rounds: int, block: Callable[[str, int], tuple[list[float], float]]
+) -> dict[str, Sample]:
+    found = {name: Sample() for name in names}
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            times, seconds = block(name, turn)
+            found[name].rounds.append(times)
+            found[name].seconds += seconds
+    return found
+
+
+def _threads(works: list[Callable[[], None]]) -> None:
+    """Run all at once and wait; the first error is raised. A single one runs in this thread."""
+    if len(works) == 1:
+        works[0]()
+        return
+    errors: list[BaseException] = []
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

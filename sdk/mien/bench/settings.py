@@ -1,0 +1,89 @@
+"""What is measured, and how: the arguments of `mien.bench.measure`, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from mien.bench.scenarios import SCENARIOS
+from mien.errors import InputError
+
+LIMITS = {
+    "batch": (1, 4096),
+    "streams": (1, 256),
+    "rate": (1e-3, 1e6),
+    "calls": (2, 1_000_000),
+    "seconds": (0.01, 86_400),
+    "threads": (1, 1024),
+    "starts": (0, 100),
+    "side": (16, 4096),
+    "frames_per_second": (0.1, 1000),
+    "allowed": (0.0, 10.0),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run measures.
+
+    bundle: a name, folder or zip; None is the demo's for graphs, and mien's own for verbs.
+    graphs: names; none are those that are run often. verbs: instead of graphs, or beside them.
+    backends: names; none are all that open here. against: "torch", "torch-channels-last",
+        "torch-bf16", "torch-compile", with the export extra, and the bundle's checkpoint.
+    baseline: an earlier report of the same machine. allowed: the part of the time by which a
+        process may be slower than another before it is called a regression.
+    scenario: one of SCENARIOS. batch: samples a call. streams: callers, or the server's workers.
+    rate: requests a second of the server; None is half of what the slowest can do.
+    calls: of each contestant; None makes as many as fit into `seconds`.
+    cold: empty the processor's caches before each call. starts: fresh processes each, 0 for none.
+    side: of pictures, in px. frames_per_second: of the camera of the verb live.
+    roofline: measure this machine's ceilings, too.
+    """
+
+    bundle: str | Path | None = None
+    graphs: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    baseline: Path | None = None
+    allowed: float = 0.05
+    checkpoint: Path | None = None
+    scenario: Literal["single-stream", "multi-stream", "offline", "server"] = "single-stream"
+    batch: int = 1
+    streams: int = 2
+    rate: float | None = None
+    calls: int | None = None
+    seconds: float = 5.0
+    threads: int | None = None
+    seed: int = 0
+    cold: bool = False
+    starts: int = 0
+    side: int = 256
+    frames_per_second: float = 30.0
+    roofline: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in LIMITS and value is not None:
+                low, high = LIMITS[field.name]
+                if not low <= value <= high:
+                    raise InputError(f"{field.name} is {value}, expected {low:g} to {high:g}")
+        if self.scenario not in SCENARIOS:
+            raise InputError(
+                f"there is no scenario {self.scenario!r}", hint=f"There are: {', '.join(SCENARIOS)}"
+            )
+        if self.rate is not None and self.scenario != "server":
+            raise InputError(
+                "a rate was given, and the scenario is not server", hint="Add --scenario server"
+            )
+        if self.cold and self.scenario in ("multi-stream", "server"):
+            raise InputError(
+                f"caches cannot be emptied before each call of {self.scenario}",
+                hint="Take single-stream or offline",
+            )
+        if self.against and self.verbs:
+            raise InputError(
+                "a verb cannot be measured against torch", hint="Name a graph: --graph render"
+            )

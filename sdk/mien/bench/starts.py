@@ -1,0 +1,99 @@
+"""From nothing to the first result: fresh processes, with mien's cache empty and with it filled."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.bench.report import Start
+from mien.errors import RunError
+
+SCRIPT = (
+    "import sys, time; began = time.perf_counter(); import mien; imported = time.perf_counter(); "
+    "from mien.bench.child import main; main(sys.argv[1], began, imported)"
+)
+TIMEOUT_S = 600
+RECORDED = (
+    "import_s",
+    "load_s",
+    "call_s",
+    "total_s",
+    "again_ms",
+    "imported_mb",
+    "resident_mb",
+    "peak_mb",
+)
+
+
+def starts(
+    work: str,
+    who: str,
+    *,
+    count: int,
+    bundle: str | Path | None,
+    graph: str | None = None,
+    verb: str | None = None,
+    feeds: Mapping[str, NDArray[Any]] | None = None,
+    threads: int | None = None,
+    side: int = 256,
+) -> list[Start]:
+    """Start `count` processes with an empty cache, and as many with what the first left there.
+
+    who: the backend. graph with its feeds, or verb: what is run.
+
+    Raises RunError where a process fails: a backend that the gate refuses, for one.
+    """
+    found = []
+    with tempfile.TemporaryDirectory(prefix="mien-bench-") as name:
+        folder = Path(name)
+        if feeds is not None:
+            np.savez(folder / "feeds.npz", **dict(feeds))  # type: ignore[arg-type]
+        task = {
+            "bundle": None if bundle is None else str(bundle),
+            "graph": graph,
+            "verb": verb,
+            "backend": who,
+            "threads": threads,
+            "side": side,
+            "feeds": str(folder / "feeds.npz"),
+        }
+        cold = [_run(task, folder / f"cache-{i}") for i in range(count)]
+        warm = [_run(task, folder / "cache-0") for _ in range(count)]
+    for cache, runs in (("cold", cold), ("warm", warm)):
+        record = {key: _median([run[key] for run in runs]) for key in RECORDED}
+        found.append(Start(work=work, who=who, cache=cache, count=count, **record))  # type: ignore[arg-type]
+    return found
+
+
+def _run(task: Mapping[str, Any], cache: Path) -> dict[str, Any]:
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(task)],
+        env=os.environ | {"MIEN_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        # A traceback ends in the error's class and its message.
+        message = said.partition(": ")[2] if "Error" in said or "Failed" in said else said
+        raise RunError(f"a fresh process with {task['backend']} failed: {message or said}")
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record | {"total_s": record["ended"] - began}
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.median(known), 4) if known else None

@@ -1,0 +1,212 @@
+"""Verbs as works: pictures to begin with, one call of the verb, and how two results differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.bench.graphs import Contestant
+from mien.bench.report import Accuracy, Refusal
+from mien.bundles import BUILT_IN, bundle_path
+from mien.edits.gatys_settings import GatysSettings
+from mien.edits.swap import SwapSettings
+from mien.errors import ArchMismatch, InputError, MienError
+from mien.images import load
+from mien.networks import GENERATORS
+from mien.studio import Studio
+from mien_engines import Bundle
+from mien_engines.backends import REFERENCE, get
+from mien_engines.parity import distance, excess
+
+U8 = NDArray[np.uint8]
+Call = Callable[[], Any]
+
+PORTRAIT, STYLE = "portraits", "mosaic"
+A_FEW = GatysSettings(size=128, steps=(10,))
+A_FEW_STEPS = SwapSettings(steps=10)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it."""
+
+    families: tuple[str, ...]
+    prepare: Callable[[Studio, int], Call]
+
+
+def _codes(studio: Studio) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return studio.sample(1), studio.sample(2)
+
+
+def _render(studio: Studio, side: int) -> Call:
+    code, _ = _codes(studio)
+    return lambda: studio.render(code).array
+
+
+def _mix(studio: Studio, side: int) -> Call:
+    a, b = _codes(studio)
+    return lambda: studio.mix(a, b).array
+
+
+def _project(studio: Studio, side: int) -> Call:
+    face = studio.render(studio.sample(3)).array
+    return lambda: studio.project(face, "fast")
+
+
+def _swap(studio: Studio, side: int) -> Call:
+    a, b = (studio.render(studio.sample(seed)).array for seed in (1, 2))
+    start = studio.sample(2)
+    return lambda: studio.swap(identity=a, attributes=b, settings=A_FEW_STEPS, start=start)
+
+
+def _edit(studio: Studio, side: int) -> Call:
+    a, b = _codes(studio)
+    return lambda: studio.edit(a, b, part="eyes").picture.array
+
+
+def _align(studio: Studio, side: int) -> Call:
+    photo = portrait()
+    return lambda: studio.align(photo, which="largest").image
+
+
+def _stylize(studio: Studio, side: int) -> Call:
+    draw, picture = studio.style_edit(STYLE).draw, portrait(side)
+    return lambda: draw(picture)
+
+
+def _gatys(studio: Studio, side: int) -> Call:
+    picture = portrait(A_FEW.size or side)
+    return lambda: studio.gatys(picture, STYLE, A_FEW)
+
+
+def _merge(studio: Studio, side: int) -> Call:
+    size = studio.face_size("vaegan")
+    a, b = portrait(size), portrait(size)[:, ::-1].copy()
+    return lambda: studio.merge(a, b).array
+
+
+def _lookalikes(studio: Studio, side: int) -> Call:
+    face = portrait(studio.face_size("lookalike"))
+    return lambda: studio.lookalikes(face, 4, seed=0).faces
+
+
+VERBS = {
+    "align": Verb(("faces",), _align),
+    "edit": Verb(GENERATORS, _edit),
+    "gatys": Verb(("vgg",), _gatys),
+    "lookalikes": Verb(("lookalike",), _lookalikes),
+    "merge": Verb(("vaegan",), _merge),
+    "mix": Verb(GENERATORS, _mix),
+    "project": Verb(GENERATORS, _project),
+    "render": Verb(GENERATORS, _render),
+    "stylize": Verb(("adain",), _stylize),
+    "swap": Verb(GENERATORS, _swap),
+}
+LIVE = "live"  # a verb of its own: frames come when they are due
+
+
+def check_verb(verb: str, bundle: str | None) -> None:
+    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use."""
+    if verb not in VERBS and verb != LIVE:
+        raise InputError(
+            f"there is no verb {verb!r} to measure", hint=f"There are: {', '.join(VERBS)}, {LIVE}"
+        )
+    if bundle is None:
+        return
+    families = VERBS["stylize" if verb == LIVE else verb].families
+    found = Bundle.open(bundle_path(bundle), verify=False)
+    if found.spec.family not in families:
+        raise ArchMismatch(
+            f"bundle {found.name} is of family {found.spec.family}, and the verb {verb} uses one "
+            f"of family {' or '.join(families)}",
+            hint="Name another, or none for mien's own",
+        )
+
+
+def studio_for(verb: str, bundle: str | None, backend: str, threads: int | None) -> Studio:
+    """Open a studio for a verb, with mien's own bundles or another one."""
+    if bundle is None:
+        return Studio(backend=backend, threads=threads)
+    if verb == "align":
+        return Studio(backend=backend, threads=threads, detector=bundle)
+    return Studio(bundle, backend=backend, threads=threads)
+
+
+def portrait(side: int | None = None) -> U8:
+    """One of the portraits that mien drew and comes with, in its own size or a square's."""
+    path = min((BUILT_IN / PORTRAIT).glob("*.jpg"), default=None)
+    if path is None:
+        raise InputError("the sample portraits are not there", hint="Measure a graph: --graph")
+    photo = load(path)
+    if side is None:
+        return photo
+    least = min(photo.shape[:2])
+    top, left = ((size - least) // 2 for size in photo.shape[:2])
+    square = photo[top : top + least, left : left + least]
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def verb_contestants(
+    verb: str,
+    bundle: str | None,
+    backends: Sequence[str],
+    stack: ExitStack,
+    *,
+    side: int,
+    threads: int | None,
+) -> Iterator[Contestant | Refusal]:
+    """Prepare a verb with each backend; its result stands beside the reference's.
+
+    A backend that a graph's gate refuses is refused here, as a studio does.
+    """
+    expected: Any = None
+    for name in sorted(backends, key=lambda name: name != REFERENCE):
+        try:
+            began = time.perf_counter()
+            studio = stack.enter_context(studio_for(verb, bundle, name, threads))
+            call = VERBS[verb].prepare(studio, side)
+            opened = time.perf_counter()
+            found = call()
+            first = time.perf_counter()
+        except MienError as error:
+            yield Refusal(work=verb, who=name, reason=str(error))
+            continue
+        expected = found if expected is None and name == REFERENCE else expected
+        yield Contestant(
+            name,
+            get(name).precision,
+            _always(call),
+            1e3 * (opened - began),
+            1e3 * (first - opened),
+            None if expected is None else accuracy(found, expected),
+            {},
+        )
+
+
+def accuracy(found: Any, expected: Any) -> Accuracy:
+    """Compare the results of a verb: pictures by their levels, searches by their losses."""
+    if hasattr(found, "loss"):
+        worse = excess(np.array(found.loss), np.array(expected.loss))
+        return Accuracy(measure="excess of the final loss over the reference's", value=worse)
+    one, two = np.asarray(found), np.asarray(expected)
+    if one.shape != two.shape:
+        return Accuracy(measure="shapes differ", value=1.0, detail=f"{one.shape}, {two.shape}")
+    squares = np.square(one.astype(np.float64) - two).mean()
+    psnr = f"PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else "equal"
+    levels = int(np.abs(one.astype(int) - two).max())
+    return Accuracy(
+        measure="greatest difference, as a part of the reference's range",
+        value=distance(one, two),
+        detail=f"{psnr}; {levels} of 255 levels at most",
+    )
+
+
+def _always(call: Call) -> Callable[[], Call]:
+    return lambda: call

@@ -1,0 +1,426 @@
+"""Whole runs on a tiny bundle: records, accuracy, baselines, pages, the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from tests.engines.conftest import _make_bundle
+
+import mien
+from mien.bench import BenchReport, Plan, measure, plugins, save_html
+from mien.bench.allocations import allocations
+from mien.bench.html import page
+from mien.bench.report import Case, Counts, Roof
+from mien.bench.stats import summary
+from mien.cli.main import main
+from mien.errors import (
+    ArchMismatch,
+    BackendUnavailable,
+    CorruptFile,
+    InputError,
+    MissingDependency,
+    RunError,
+)
+from mien_engines import ceilings
+from mien_engines.backends import LISTING, get
+from mien_engines.bundle import Bundle
+
+SHORT: dict[str, Any] = {"calls": 60, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make_bundle(tmp_path_factory.mktemp("bundles") / "tiny").folder
+
+
+@pytest.fixture(scope="module")
+def report(tiny: Path) -> BenchReport:
+    return measure(Plan(bundle=tiny, graphs=("linear", "descent"), **SHORT))
+
+
+def available(name: str) -> bool:
+    try:
+        get(name).probe()
+    except BackendUnavailable:
+        return False
+    return True
+
+
+def test_a_run_has_every_backend_that_opens_and_says_why_others_do_not(
+    report: BenchReport,
+) -> None:
+    opening = [name for name in LISTING if available(name)]
+    for work in ("tiny/linear", "tiny/descent"):
+        assert [case.who for case in report.cases if case.work == work] == opening
+    refused = {one.who for one in report.refusals}
+    assert refused == {*LISTING} - {*opening}
+    assert all(one.reason for one in report.refusals)
+
+
+def test_a_case_has_its_calls_and_what_they_say(report: BenchReport) -> None:
+    for case in report.cases:
+        times = [value for block in case.rounds_ms for value in block]
+        assert len(times) == case.summary.count == 60
+        assert case.summary.median == pytest.approx(float(np.median(times)), abs=1e-4)
+        assert case.summary.percentile(99) is None
+        assert case.first_ms is not None
+        assert case.first_ms > 0
+        assert case.per_second > 0
+        assert case.allocations is not None
+        assert case.allocations.kept_kb >= 0
+
+
+def test_the_accuracy_stands_beside_the_speed(report: BenchReport) -> None:
+    for case in report.cases:
+        assert case.accuracy is not None
+        assert case.accuracy.tolerance is not None
+        assert case.accuracy.passed == (case.accuracy.value <= case.accuracy.tolerance)
+        if case.who == "ort":
+            assert case.accuracy.value == 0
+    for case in report.cases:
+        if case.who == "ov-bf16" and case.work == "tiny/linear":
+            assert case.accuracy is not None
+            assert case.accuracy.value > 1e-5  # eight bits are seen
+
+
+def test_what_a_call_allocates_keeps_and_leaves_is_told_apart() -> None:
+    def passing() -> int:
+        return len(bytes(500_000))
+
+    leaked: list[bytearray] = []
+    array = allocations(lambda: np.ones(125_000))
+    assert array.kept_kb == pytest.approx(1000, rel=0.01)
+    assert array.left_blocks == 0
+    short = allocations(passing)
+    assert short.peak_kb == pytest.approx(500, rel=0.01)
+    assert short.kept_kb < 5
+    grows = allocations(lambda: leaked.append(bytearray(1000)))
+    assert grows.left_blocks >= 1  # each call leaves a bytearray and its bytes
+
+
+def test_each_is_compared_with_the_first(report: BenchReport) -> None:
+    assert {c.against for c in report.comparisons} == {"ort"}
+    ratios = {c.case: c.ratio for c in report.comparisons}
+    medians = {case.name: case.summary.median for case in report.cases}
+    for name, ratio in ratios.items():
+        work = name.partition(",")[0]
+        assert ratio == pytest.approx(medians[f"{work}, ort"] / medians[name], rel=1e-3)
+    assert set(report.floors) == {"tiny/linear", "tiny/descent"}
+
+
+def test_a_report_comes_back_from_its_file_as_it_was(report: BenchReport, tmp_path: Path) -> None:
+    path = report.save(tmp_path / "report.json")
+    assert BenchReport.load(path) == report
+    record = json.loads(path.read_text())
+    assert record["schema_version"] == 1
+    assert set(record["cases"][0]) == set(Case.model_fields)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda record: record.pop("cases"), "cases"),
+        (lambda record: record.update(schema_version=2), "schema_version"),
+        (lambda record: record.update(extra=1), "extra"),
+        (lambda record: record["cases"][0].update(per_second="fast"), r"cases\.0\.per_second"),
+    ],
+)
+def test_another_record_is_no_report(
+    report: BenchReport, tmp_path: Path, spoil: Callable[[Any], Any], message: str
+) -> None:
+    record = json.loads(report.model_dump_json())
+    spoil(record)
+    (tmp_path / "x.json").write_text(json.dumps(record))
+    with pytest.raises(CorruptFile, match=message):
+        BenchReport.load(tmp_path / "x.json")
+    (tmp_path / "y.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CorruptFile, match="not text"):
+        BenchReport.load(tmp_path / "y.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        BenchReport.load(tmp_path / "none.json")
+    with pytest.raises(InputError, match="cannot be written"):
+        report.save(tmp_path / "no" / "folder.json")
+
+
+def slowed(report: BenchReport, times: float) -> BenchReport:
+    cases = [
+        case.model_copy(
+            update={"rounds_ms": tuple(tuple(t / times for t in r) for r in case.rounds_ms)}
+        )
+        for case in report.cases
+    ]
+    return report.model_copy(update={"cases": tuple(cases)})
+
+
+def test_what_became_slower_than_its_baseline_is_a_regression(
+    report: BenchReport, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A baseline that was a hundred times as fast, and one that was a hundred times as slow."""
+    options = [
+        str(tiny),
+        "--graph",
+        "linear",
+        "--backend",
+        "ort",
+        "--calls",
+        "60",
+        "--threads",
+        "1",
+        "--starts",
+        "0",
+        "--no-roofline",
+        "--json",
+    ]
+    fast = slowed(report, 100).save(tmp_path / "fast.json")
+    slow = slowed(report, 0.01).save(tmp_path / "slow.json")
+    assert main(["bench", *options, "--against", str(fast)]) == 1
+    found = json.loads(capsys.readouterr().out)["baseline"]
+    assert [one["verdict"] for one in found] == ["slower"]
+    assert main(["bench", *options, "--against", str(slow)]) == 0
+    found = json.loads(capsys.readouterr().out)["baseline"]
+    assert [one["verdict"] for one in found] == ["faster"]
+    assert found[0]["floor"] >= 0.05
+    with pytest.raises(InputError, match="measured with batch 1, this run with 2"):
+        measure(Plan(bundle=tiny, graphs=("linear",), batch=2, baseline=fast, **SHORT))
+    elsewhere = report.computer.model_copy(update={"cpu": "another", "packages": {"numpy": "1.0"}})
+    report.model_copy(update={"computer": elsewhere}).save(fast)
+    again = measure(
+        Plan(bundle=tiny, graphs=("linear",), backends=("ort",), baseline=fast, **SHORT)
+    )
+    assert any("another machine (another" in note for note in again.notes)
+    assert any("numpy 1.0 -> " in note for note in again.notes)
+
+
+def test_the_server_takes_a_rate_or_finds_one(tiny: Path) -> None:
+    plan = Plan(
+        bundle=tiny,
+        graphs=("linear",),
+        backends=("ort",),
+        scenario="server",
+        streams=1,
+        rate=2000,
+        calls=200,
+        threads=1,
+    )
+    found = measure(plan)
+    (case,) = found.cases
+    assert found.settings.rate == 2000
+    assert case.service_ms is not None
+    assert case.summary.median >= case.service_ms
+    assert case.busy is not None
+    assert 0 < case.busy <= 1
+    assert not case.overloaded
+    free = measure(
+        Plan(
+            bundle=tiny,
+            graphs=("linear",),
+            backends=("ort",),
+            scenario="server",
+            calls=40,
+            threads=1,
+        )
+    )
+    assert free.settings.rate is not None
+    assert free.settings.rate > 100
+
+
+def test_batches_and_several_callers_are_counted_by_samples(tiny: Path) -> None:
+    offline = measure(
+        Plan(
+            bundle=tiny,
+            graphs=("linear",),
+            backends=("ort",),
+            scenario="offline",
+            batch=16,
+            **SHORT,
+        )
+    )
+    (case,) = offline.cases
+    calls_per_second = 1e3 / case.summary.mean
+    assert case.per_second == pytest.approx(16 * calls_per_second, rel=0.01)
+    both = measure(
+        Plan(
+            bundle=tiny,
+            graphs=("linear", "descent"),
+            backends=("ort",),
+            streams=3,
+            scenario="multi-stream",
+            **SHORT,
+        )
+    )
+    assert both.settings.streams == 3
+    assert all(case.summary.count >= 60 for case in both.cases)
+
+
+def test_caches_can_be_emptied_before_each_call(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.bench.timing.CACHE_BYTES", 1 << 12)
+    found = measure(Plan(bundle=tiny, graphs=("linear",), backends=("ort",), cold=True, **SHORT))
+    assert found.settings.caches == "cold"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"scenario": "burst"}, "no scenario 'burst'"),
+        ({"batch": 0}, "batch is 0, expected 1"),
+        ({"seconds": 0}, "seconds is 0"),
+        ({"rate": 5.0}, "the scenario is not server"),
+        ({"scenario": "server", "cold": True}, "caches cannot be emptied"),
+        ({"verbs": ("mix",), "against": ("torch",)}, "cannot be measured against torch"),
+        ({"verbs": ("dance",)}, "no verb 'dance' to measure"),
+    ],
+)
+def test_wrong_plans_say_what_is_expected(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        measure(Plan(**asked))
+
+
+def test_what_is_not_there_is_refused_before_anything_is_measured(tiny: Path) -> None:
+    with pytest.raises(ArchMismatch, match="no graph 'dance'"):
+        measure(Plan(bundle=tiny, graphs=("dance",)))
+    with pytest.raises(ArchMismatch, match="family test, and the verb mix uses"):
+        measure(Plan(bundle=tiny, verbs=("mix",)))
+    with pytest.raises(BackendUnavailable, match="there is no backend 'abacus'"):
+        measure(Plan(bundle=tiny, graphs=("linear",), backends=("abacus",)))
+
+
+def test_a_graph_without_a_batch_refuses_one(new_bundle: Callable[..., Bundle]) -> None:
+    from mien.bench.graphs import repeated
+
+    spec = new_bundle().graph("linear")
+    fixed = spec.model_copy(
+        update={"inputs": (spec.inputs[0].model_copy(update={"shape": (1, 3)}),)}
+    )
+    with pytest.raises(InputError, match="linear takes no batch"):
+        repeated(fixed, {"x": np.zeros((1, 3), np.float32)}, 2)
+
+
+def test_rivals_need_the_export_package(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:
+    points: list[Any] = []
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    with pytest.raises(MissingDependency, match=r"pip install 'mien\[export\]'"):
+        plugins.rival("torch", Bundle.open(tiny), "linear", None)
+
+    class Point:
+        name = "torch"
+
+        def load(self) -> Any:
+            raise ImportError("no torch", name="torch")
+
+    points.append(Point())
+    with pytest.raises(InputError, match="no rival 'jax'"):
+        plugins.rival("jax", Bundle.open(tiny), "linear", None)
+    with pytest.raises(MissingDependency, match="needs torch"):
+        plugins.rival("torch", Bundle.open(tiny), "linear", None)
+    assert plugins.rivals() == ("torch",)
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_its_plots_are_well_formed(
+    report: BenchReport, tmp_path: Path
+) -> None:
+    text = save_html(report, tmp_path / "page.html").read_text("utf-8")
+    assert not re.search(r"(src|href)=|url\(|@import|<script|https?:", text)
+    assert "prefers-color-scheme: dark" in text
+    plots = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(plots) == 2
+    for plot in plots:
+        root = ElementTree.fromstring(plot)
+        assert root.get("aria-label")
+        assert len(root.findall("polyline")) == sum(
+            case.work == report.cases[0].work for case in report.cases
+        )
+    assert "n/a" in text
+
+
+def test_names_in_a_page_are_text(report: BenchReport) -> None:
+    spoilt = report.cases[0].model_copy(update={"work": "<script>", "who": '"><b>'})
+    text = page(report.model_copy(update={"cases": (spoilt,)}))
+    assert "<script" not in text
+    assert "<b>" not in text
+
+
+def test_a_roofline_says_how_near_the_ceiling_a_case_is(report: BenchReport) -> None:
+    from mien.bench.plots import reached, roofline
+
+    # 1 GFLOP in 10 ms, 10 MB: 100 operations a byte; the copy allows 1e10 x 100, the product 2e11.
+    times = summary([10.0] * 60)
+    counts = Counts(flops=1e9, bytes=1e7, products=1, nodes=2, uncounted=0)
+    case = report.cases[0].model_copy(update={"summary": times, "counts": counts})
+    roof = Roof(threads=1, copied=1e10, product={"f32": 2e11}, by="a test")
+    assert reached(case, roof) == pytest.approx(0.5)
+    slim = case.model_copy(update={"counts": counts.model_copy(update={"bytes": 1e9})})
+    assert reached(slim, roof) == pytest.approx(1e11 / 1e10)
+    drawn = roofline(report.model_copy(update={"cases": (case,), "roof": roof}))
+    assert drawn is not None
+    assert "reaches 50%" in drawn
+    assert roofline(report) is None
+
+
+@pytest.mark.slow
+def test_fresh_processes_are_started_cold_and_warm(tiny: Path) -> None:
+    plan = Plan(bundle=tiny, graphs=("linear",), backends=("ort",), starts=1, **SHORT)
+    cold, warm = measure(plan).starts
+    assert (cold.cache, warm.cache) == ("cold", "warm")
+    for one in (cold, warm):
+        assert one.total_s > one.import_s + one.load_s + one.call_s > 0
+        assert one.resident_mb is None or one.resident_mb > 5
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_says_why(tiny: Path) -> None:
+    from mien.bench.starts import starts
+
+    with pytest.raises(RunError, match=r"failed: .*no graph 'dance'"):
+        starts("x", "ort", count=1, bundle=tiny, graph="dance", feeds={})
+
+
+@pytest.mark.slow
+def test_a_copy_and_a_product_have_a_speed() -> None:
+    assert ceilings.copy_speed(1, 1 << 20) > 1e7
+    assert ceilings._numpy_product() > 1e8
+
+
+def test_a_verb_is_measured_and_checked() -> None:
+    if not (mien.bundles.BUILT_IN / "demo" / "bundle.json").is_file():  # type: ignore[attr-defined]
+        pytest.skip("the demo bundle is not built")
+    found = measure(Plan(verbs=("mix",), backends=("ort",), calls=3, threads=1))
+    (case,) = found.cases
+    assert (case.work, case.who) == ("mix", "ort")
+    assert case.accuracy is not None
+    assert case.accuracy.value == 0
+    assert case.counts is None
+
+
+def test_a_live_run_has_a_line_for_each_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mien.bench.live import live
+    from mien.bench.plots import timeline
+    from mien.video import FrameEdit
+
+    class Still:
+        def style_edit(self, style: str) -> FrameEdit:
+            def draw(picture: Any) -> Any:
+                time.sleep(0.03)
+                return picture
+
+            return FrameEdit(draw, (), (), {})
+
+    run = live(Still(), "none", seconds=1.0, frames_per_second=90, side=64)  # type: ignore[arg-type]
+    assert run.summary["shown"] == len(run.shown) + 1
+    assert [one.dropped for one in run.shown] == sorted(one.dropped for one in run.shown)
+    assert run.shown[-1].dropped > 0
+    moments = np.array([one.at_s for one in run.shown])
+    gaps = np.array([one.frame_ms for one in run.shown])
+    np.testing.assert_allclose(np.diff(moments), 1e-3 * gaps[1:], atol=1e-4)
+    assert all(one.age_ms >= 30 for one in run.shown)
+    ElementTree.fromstring(timeline(run))
