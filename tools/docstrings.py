@@ -29,9 +29,7 @@ def with_errors(text: str) -> str:
     """Return a docstring whose `Raises` is a Markdown list, a line of the section an entry."""
     text = SECTION.sub(lambda section: f"**Raises**\n\n{_items(section[1])}\n", text)
     raised = re.compile(r"^(?:- |Raises ).*$", re.MULTILINE)
-    return raised.sub(
-        lambda line: NAME.sub(r"[`\1`][mien_engines.errors.\1]", line[0]), text
-    )
+    return raised.sub(lambda line: NAME.sub(r"[`\1`][mien_engines.errors.\1]", line[0]), text)
 
 
 def _items(block: str) -> str:
