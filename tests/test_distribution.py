@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tools import distribution, notices
 
 import mien
-from tools import distribution, notices
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys, scikit_build_core.build as b; b.build_{kind}(sys.argv[1])"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from tools.pages import navigation
 
 from mien import errors
 from mien.bundles import BUILT_IN, built_in
@@ -33,13 +40,21 @@ PROJECTING = (
 # Families that examples need and that mien may come without; tests/export runs these examples too,
 # with bundles of random networks.
 NEEDING = {"11_merge": "vaegan", "12_translate": "starganv2", "13_lookalikes": "lookalike"}
+PLUGINS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "entry-points"
+]["mien.commands"]
+# Options of other programs that pages name.
+OTHERS_OPTIONS: set[str] = set()
 PAGES = sorted(
-    [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
+    [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
 )
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?mien (\S+)", re.MULTILINE)
+TYPED = re.compile(r"^(?:\$ )?mien ((?:.*\\\n)*.*)", re.MULTILINE)
+INLINE = re.compile(r"`mien ([^`]+)`")
+OPTION = re.compile(r"`(--[a-z][a-z0-9-]*)")
 
 
 RUNS = [
@@ -100,10 +115,68 @@ def test_the_commands_of_a_page_name_verbs_that_exist(page: Path) -> None:
             assert verb in known, f"{page.name} calls mien {verb}"
 
 
+@functools.cache
+def parser_of(verb: str) -> Any:
+    if verb in VERBS:
+        module, name = f"mien.cli.{verb.replace('-', '_')}", "command"
+    else:
+        module, name = PLUGINS[verb].split(":")
+    app = typer.Typer(add_completion=False)
+    app.command()(getattr(importlib.import_module(module), name))
+    return typer.main.get_command(app)
+
+
+def is_verb(name: str) -> bool:
+    return name in VERBS or name in PLUGINS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_of_a_page_are_understood(page: Path) -> None:
+    """Arguments are parsed and converted; nothing is run."""
+    for block in BLOCK.findall(page.read_text("utf-8")):
+        for typed in TYPED.findall(block):
+            verb, *arguments = shlex.split(typed.replace("\\\n", " "), comments=True)
+            if is_verb(verb):
+                parser_of(verb).make_context(verb, arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_options_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for typed in INLINE.findall(text):
+        verb, *arguments = typed.split()
+        if is_verb(verb):
+            known = options_of(verb)
+            assert {one for one in arguments if one.startswith("-")} <= known, typed
+    named = {*OPTION.findall(BLOCK.sub("", text))} - OTHERS_OPTIONS
+    assert named <= set().union(*(options_of(verb) for verb in (*VERBS, *PLUGINS)))
+
+
+def options_of(verb: str) -> set[str]:
+    parameters = parser_of(verb).params
+    return {name for one in parameters for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+
+
+def test_every_verb_is_typed_on_a_page() -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")]
+    typed = {
+        verb for text in pages for block in BLOCK.findall(text) for verb in COMMAND.findall(block)
+    }
+    assert {*VERBS, *PLUGIN_HELP} <= typed
+
+
+def test_the_page_of_a_verb_names_the_errors_it_raises() -> None:
+    sections = navigation((ROOT / "docs" / "index.md").read_text("utf-8"))
+    pages = {title: entries for section in sections for title, entries in section.items()}
+    for entry in [*pages["Faces"], *pages["Pictures and films"]]:
+        text = (ROOT / "docs" / next(iter(entry.values()))).read_text("utf-8")
+        assert {f"`{name}`" for name in errors.__all__} & {*re.findall(r"`\w+`", text)}, entry
+
+
 def test_the_index_links_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name == "index.md" or f"({page.name})" in index
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.name == "index.md" or f"({page.relative_to(ROOT / 'docs')})" in index
 
 
 def test_the_tables_of_settings_are_those_of_the_code() -> None:
