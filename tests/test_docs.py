@@ -205,3 +205,14 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     text = (ROOT / "docs" / "errors.md").read_text("utf-8")
     listed = re.findall(r"^\| (?:\*\*|`)(\w+)(?:\*\*|`) \|", text, re.MULTILINE)
     assert sorted(listed) == sorted(set(errors.__all__) - {"MienError"})
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    """Every decimal of its measured section stands in RESULTS.md too."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    measured = text[text.index("## Measured") : text.index("## Limits")]
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text("utf-8")
+    given = re.findall(r"\b\d+\.\d+\b", measured)
+    assert len(given) >= 10
+    for figure in given:
+        assert re.search(rf"\b{re.escape(figure)}\b", results), figure
