@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -18,6 +20,7 @@ import pytest
 import typer
 from tools.pages import navigation
 
+import mien
 from mien import errors
 from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import PLUGIN_HELP, VERBS
@@ -51,6 +54,7 @@ PAGES = sorted(
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?mien (\S+)", re.MULTILINE)
 TYPED = re.compile(r"^(?:\$ )?mien ((?:.*\\\n)*.*)", re.MULTILINE)
 INLINE = re.compile(r"`mien ([^`]+)`")
@@ -157,6 +161,20 @@ def options_of(verb: str) -> set[str]:
     return {name for one in parameters for name in (*one.opts, *one.secondary_opts)} | {"--help"}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_python_of_a_page_names_what_exists(page: Path) -> None:
+    for block in PYTHON.findall(page.read_text("utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner, name = node.value.id, node.attr
+                if owner == "studio":
+                    assert hasattr(mien.Studio, name), f"studio.{name}"
+                if owner in ("mien", "mien_engines"):
+                    package = importlib.import_module(owner)
+                    found = hasattr(package, name) or importlib.util.find_spec(f"{owner}.{name}")
+                    assert found, f"{owner}.{name}"
+
+
 def test_every_verb_is_typed_on_a_page() -> None:
     pages = [page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")]
     typed = {
@@ -205,6 +223,21 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     text = (ROOT / "docs" / "errors.md").read_text("utf-8")
     listed = re.findall(r"^\| (?:\*\*|`)(\w+)(?:\*\*|`) \|", text, re.MULTILINE)
     assert sorted(listed) == sorted(set(errors.__all__) - {"MienError"})
+
+
+def test_the_table_of_errors_groups_them_as_the_tree_does_and_says_what_to_do() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    group = mien.MienError
+    rows = re.findall(r"^\| (\*\*|`)(\w+)(?:\*\*|`) \| (.*) \| (.*)\|$", text, re.MULTILINE)
+    for mark, name, when, remedy in rows:
+        error = getattr(errors, name)
+        assert when.strip()
+        if mark == "**":
+            assert error.__bases__ == (mien.MienError,)
+            group = error
+        else:
+            assert issubclass(error, group) or error.__bases__ == (mien.MienError,), name
+            assert remedy.strip(), name
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
