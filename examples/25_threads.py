@@ -1,6 +1,6 @@
 """Serve style transfer over HTTP: a thread for each request, one Studio for all.
 
-python examples/20_threads.py
+python examples/25_threads.py
 """
 
 from __future__ import annotations
