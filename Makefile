@@ -1,7 +1,10 @@
 # make demo    two portraits, aligned, projected and mixed; no torch is installed
 # make test    everything that is tested, with torch on the CPU
 # make ext     the compiled kernels of mien.ops, for the tests' environment
-# make check   style, types, layers
+# make check   style, types, layers, the documentation without a warning
+# make docs    the documentation as a site: build/site/index.html
+# make dist    both archives, checked, and installed where there is no compiler
+# make notices the list of third-party packages and their licences, made anew
 # make bench   the projection step side by side; import time and memory; AdaIN against ONNX Runtime
 # make zoo     the bundle that comes with mien, made anew from the zoo's checkpoints
 # make zoo-smoke   every script of the zoo, for a minute, with an interruption
@@ -16,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where there is no compiler, the tests of the kernels say that they are skipped.
 COMPILED := $(if $(shell command -v $(CXX)),$(DEV)/.ext)
 
-.PHONY: demo test test-fast ext check fix bench zoo zoo-smoke clean
+.PHONY: demo test test-fast ext check docs dist notices fix bench zoo zoo-smoke clean
 
 demo: $(RUN)/.ready
 	$(RUN)/bin/mien demo
@@ -34,6 +37,19 @@ check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+	$(MAKE) docs
+
+docs: $(DEV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/mkdocs build --strict --quiet
+
+dist: $(DEV)/.ready
+	rm -rf dist
+	$(DEV)/bin/python -m build
+	$(DEV)/bin/twine check --strict dist/*
+	$(DEV)/bin/python tools/distribution.py dist
+
+notices: $(DEV)/.ready
+	$(DEV)/bin/python tools/notices.py
 
 fix: $(DEV)/.ready
 	$(DEV)/bin/ruff format .
@@ -70,4 +86,4 @@ $(DEV)/.ext: $(DEV)/.ready $(wildcard cpp_ext/* cpp_ext/cpu/*)
 	touch $@
 
 clean:
-	rm -rf $(RUN) $(DEV) build mien-demo
+	rm -rf $(RUN) $(DEV) build dist mien-demo

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import importlib
+import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from tools.pages import navigation
 
+import mien
 from mien import errors
 from mien.bundles import BUILT_IN, built_in
 from mien.cli.main import PLUGIN_HELP, VERBS
@@ -33,13 +43,20 @@ PROJECTING = (
 # Families that examples need and that mien may come without; tests/export runs these examples too,
 # with bundles of random networks.
 NEEDING = {"11_merge": "vaegan", "12_translate": "starganv2", "13_lookalikes": "lookalike"}
+PLUGINS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "entry-points"
+]["mien.commands"]
 PAGES = sorted(
-    [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
+    [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")]
 )
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?mien (\S+)", re.MULTILINE)
+TYPED = re.compile(r"^(?:\$ )?mien ((?:.*\\\n)*.*)", re.MULTILINE)
+INLINE = re.compile(r"`mien ([^`]+)`")
+OPTION = re.compile(r"`(--[a-z][a-z0-9-]*)")
 
 
 RUNS = [
@@ -100,10 +117,84 @@ def test_the_commands_of_a_page_name_verbs_that_exist(page: Path) -> None:
             assert verb in known, f"{page.name} calls mien {verb}"
 
 
+@functools.cache
+def parser_of(verb: str) -> Any:
+    if verb in VERBS:
+        module, name = f"mien.cli.{verb.replace('-', '_')}", "command"
+    else:
+        module, name = PLUGINS[verb].split(":")
+    app = typer.Typer(add_completion=False)
+    app.command()(getattr(importlib.import_module(module), name))
+    return typer.main.get_command(app)
+
+
+def is_verb(name: str) -> bool:
+    return name in VERBS or name in PLUGINS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_of_a_page_are_understood(page: Path) -> None:
+    """Arguments are parsed and converted; nothing is run."""
+    for block in BLOCK.findall(page.read_text("utf-8")):
+        for typed in TYPED.findall(block):
+            verb, *arguments = shlex.split(typed.replace("\\\n", " "), comments=True)
+            if is_verb(verb):
+                parser_of(verb).make_context(verb, arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_options_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for typed in INLINE.findall(text):
+        verb, *arguments = typed.split()
+        if is_verb(verb):
+            known = options_of(verb)
+            assert {one for one in arguments if one.startswith("-")} <= known, typed
+    if "benchmarks" in page.parts:
+        return  # those in the text are of the scripts there
+    named = {*OPTION.findall(BLOCK.sub("", text))}
+    assert named <= set().union(*(options_of(verb) for verb in (*VERBS, *PLUGINS)))
+
+
+def options_of(verb: str) -> set[str]:
+    parameters = parser_of(verb).params
+    return {name for one in parameters for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_python_of_a_page_names_what_exists(page: Path) -> None:
+    for block in PYTHON.findall(page.read_text("utf-8")):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner, name = node.value.id, node.attr
+                if owner == "studio":
+                    assert hasattr(mien.Studio, name), f"studio.{name}"
+                if owner in ("mien", "mien_engines"):
+                    package = importlib.import_module(owner)
+                    found = hasattr(package, name) or importlib.util.find_spec(f"{owner}.{name}")
+                    assert found, f"{owner}.{name}"
+
+
+def test_every_verb_is_typed_on_a_page() -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")]
+    typed = {
+        verb for text in pages for block in BLOCK.findall(text) for verb in COMMAND.findall(block)
+    }
+    assert {*VERBS, *PLUGIN_HELP} <= typed
+
+
+def test_the_page_of_a_verb_names_the_errors_it_raises() -> None:
+    sections = navigation((ROOT / "docs" / "index.md").read_text("utf-8"))
+    pages = {title: entries for section in sections for title, entries in section.items()}
+    for entry in [*pages["Faces"], *pages["Pictures and films"]]:
+        text = (ROOT / "docs" / next(iter(entry.values()))).read_text("utf-8")
+        assert {f"`{name}`" for name in errors.__all__} & {*re.findall(r"`\w+`", text)}, entry
+
+
 def test_the_index_links_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name == "index.md" or f"({page.name})" in index
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.name == "index.md" or f"({page.relative_to(ROOT / 'docs')})" in index
 
 
 def test_the_tables_of_settings_are_those_of_the_code() -> None:
@@ -132,3 +223,29 @@ def test_the_table_of_errors_is_that_of_the_code() -> None:
     text = (ROOT / "docs" / "errors.md").read_text("utf-8")
     listed = re.findall(r"^\| (?:\*\*|`)(\w+)(?:\*\*|`) \|", text, re.MULTILINE)
     assert sorted(listed) == sorted(set(errors.__all__) - {"MienError"})
+
+
+def test_the_table_of_errors_groups_them_as_the_tree_does_and_says_what_to_do() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    group = mien.MienError
+    rows = re.findall(r"^\| (\*\*|`)(\w+)(?:\*\*|`) \| (.*) \| (.*)\|$", text, re.MULTILINE)
+    for mark, name, when, remedy in rows:
+        error = getattr(errors, name)
+        assert when.strip()
+        if mark == "**":
+            assert error.__bases__ == (mien.MienError,)
+            group = error
+        else:
+            assert issubclass(error, group) or error.__bases__ == (mien.MienError,), name
+            assert remedy.strip(), name
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    """Every decimal of its measured section stands in RESULTS.md too."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    measured = text[text.index("## Measured") : text.index("## Limits")]
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text("utf-8")
+    given = re.findall(r"\b\d+\.\d+\b", measured)
+    assert len(given) >= 10
+    for figure in given:
+        assert re.search(rf"\b{re.escape(figure)}\b", results), figure

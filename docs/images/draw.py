@@ -1,4 +1,4 @@
-"""Draw the pictures of swap.md, stylize.md, merge.md, translate.md and lookalikes.md.
+"""Draw the pictures of draw.md, swap.md, stylize.md, merge.md, translate.md and lookalikes.md.
 
     python docs/images/draw.py [NAME ...] [--out FOLDER]
 
@@ -24,11 +24,21 @@ from mien.images import Picture, load, save
 
 WOMEN, MEN = (8, 7, 18), (11, 3, 14)  # seeds, told apart by eye
 COLUMNS = 6
+PSI = (0.0, 0.25, 0.5, 0.7, 1.0, 1.3)
 STYLED = 400  # px that styles are drawn at; the page shows 160
 
 
 def sampled(studio: Studio, seeds: tuple[int, ...]) -> list[Picture]:
     return [studio.render(studio.sample(seed)) for seed in seeds]
+
+
+def truncation(studio: Studio, out: Path) -> None:
+    """A row for each seed, psi from 0 to 1."""
+    rows = [
+        np.concatenate([studio.render(studio.sample(seed, psi=psi)).array for psi in PSI], 1)
+        for seed in (7, 11)
+    ]
+    save(np.concatenate(rows), out / "truncation.jpg", edits=["render"])
 
 
 def swap(studio: Studio, out: Path) -> None:
@@ -86,6 +96,7 @@ def lookalikes(studio: Studio, out: Path) -> None:
 
 
 DRAWN: dict[str, Callable[[Studio, Path], None]] = {
+    "draw": truncation,
     "swap": swap,
     "stylize": stylize,
     "merge": merge,
