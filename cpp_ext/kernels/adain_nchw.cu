@@ -6,16 +6,15 @@
 // loads while the other reduces. Registers are kept to 64 a thread by the launch bounds, so that
 // they never are the tighter limit: 1024 threads of them fill the file.
 //
-//     grid    planes * K, in clusters of K
+//     grid    planes * K, in clusters of K, which the launch asks for
 //     block   whole warps, at most 1024 threads
 //     shared  512 bytes, and `keep` numbers of x
 #include "adain_planes.cuh"
 
 namespace mien {
 
-#ifdef MIEN_CLUSTERS
 // The moments of the plane from those of the cluster's slices.
-template <int K, class F>
+template <class F>
 __device__ Moments<F> across_cluster(const Moments<F> &mine, int pixels, int slice, void *scratch) {
     F *shown = static_cast<F *>(scratch);  // block_sum's, which all threads have left below
     __syncthreads();
@@ -25,44 +24,40 @@ __device__ Moments<F> across_cluster(const Moments<F> &mine, int pixels, int sli
     }
     cluster_barrier();
     const Moments<F> all = merged<F>(
-        K, static_cast<F>(pixels),
+        cluster_size(), static_cast<F>(pixels),
         [&](int r) { return static_cast<F>(least(slice, pixels - r * slice)); },
         [&](int r) { return Moments<F>{cluster_read(shown, r), cluster_read(shown + 1, r)}; });
     cluster_barrier();  // no block writes there again, or ends, while another reads
     return all;
 }
-#endif
 
-template <int K, class F, class S>
+template <class F, class S>
 __device__ Moments<F> plane_moments(const S &s, bool first_time, int pixels, int slice) {
-    Moments<F> m = s.template moments<F>(first_time, shared_memory());
-#ifdef MIEN_CLUSTERS
-    if (K > 1) m = across_cluster<K, F>(m, pixels, slice, shared_memory());
-#endif
-    return m;
+    const Moments<F> m = s.template moments<F>(first_time, shared_memory());
+    return cluster_size() == 1 ? m : across_cluster(m, pixels, slice, shared_memory());
 }
 
-template <int K, int V, class T, class G>
+template <int V, class T, class G>
 __device__ void one_plane(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice, int keep) {
-    const int plane = blockIdx.x / K, pixels = p.pixels();
-    const PlaneSlice<T, V> s = p.template slice<V>(plane, blockIdx.x % K * slice, slice, keep);
+    const int plane = blockIdx.x / cluster_size(), pixels = p.pixels();
+    const PlaneSlice<T, V> s = p.template slice<V>(plane, cluster_rank() * slice, slice, keep);
     const float g = number(gamma[plane]), b = number(beta[plane]);
-    const Moments<float> m = plane_moments<K, float>(s, true, pixels, slice);
+    const Moments<float> m = plane_moments<float>(s, true, pixels, slice);
     Affine f;
     if (m.squares <= largest)  // the same in all threads of a cluster
         f = affine_from(m, s.pivot, static_cast<float>(pixels), g, b);
     else
-        f = affine_from(plane_moments<K, double>(s, false, pixels, slice), s.pivot,
+        f = affine_from(plane_moments<double>(s, false, pixels, slice), s.pivot,
                         static_cast<double>(pixels), g, b);
     s.template write<from_shared>(p.result(plane), f, slope, p.w, p.up);
 }
 
-template <int K, class T, class G>
+template <class T, class G>
 __device__ void planes(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice, int keep) {
     if (p.takes_packs())
-        one_plane<K, wide<T>>(p, gamma, beta, slope, slice, keep);
+        one_plane<wide<T>>(p, gamma, beta, slope, slice, keep);
     else
-        one_plane<K, 1>(p, gamma, beta, slope, slice, keep);
+        one_plane<1>(p, gamma, beta, slope, slice, keep);
 }
 
 }  // namespace mien
@@ -70,38 +65,26 @@ __device__ void planes(const Planes<T> &p, const G *gamma, const G *beta, float 
 using namespace mien;
 
 // slice: pixels of a plane that a block takes. keep: how many of them its shared memory holds.
-#define ADAIN_NCHW(NAME, T, K)                                                                     \
+#define ADAIN_NCHW(NAME, T)                                                                        \
     extern "C" __global__ void __launch_bounds__(1024) NAME(                                       \
         const T *x, const float *gamma, const float *beta, const float *noise,                     \
         const float *strength, T *y, int c, int h, int w, int noise_step, float slope_before,      \
         float slope, int up, int slice, int keep) {                                                \
-        planes<K>(Planes<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,  \
-                  beta, slope, slice, keep);                                                       \
+        planes(Planes<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,     \
+               beta, slope, slice, keep);                                                       \
     }
 
-ADAIN_NCHW(adain_nchw_f32, float, 1)
-ADAIN_NCHW(adain_nchw_f16, Half, 1)
-ADAIN_NCHW(adain_nchw_bf16, Bfloat, 1)
-
-#ifdef MIEN_CLUSTERS
-ADAIN_NCHW(__cluster_dims__(2) adain_nchw_f32_cluster2, float, 2)
-ADAIN_NCHW(__cluster_dims__(4) adain_nchw_f32_cluster4, float, 4)
-ADAIN_NCHW(__cluster_dims__(8) adain_nchw_f32_cluster8, float, 8)
-ADAIN_NCHW(__cluster_dims__(2) adain_nchw_f16_cluster2, Half, 2)
-ADAIN_NCHW(__cluster_dims__(4) adain_nchw_f16_cluster4, Half, 4)
-ADAIN_NCHW(__cluster_dims__(8) adain_nchw_f16_cluster8, Half, 8)
-ADAIN_NCHW(__cluster_dims__(2) adain_nchw_bf16_cluster2, Bfloat, 2)
-ADAIN_NCHW(__cluster_dims__(4) adain_nchw_bf16_cluster4, Bfloat, 4)
-ADAIN_NCHW(__cluster_dims__(8) adain_nchw_bf16_cluster8, Bfloat, 8)
-#endif
+ADAIN_NCHW(adain_nchw_f32, float)
+ADAIN_NCHW(adain_nchw_f16, Half)
+ADAIN_NCHW(adain_nchw_bf16, Bfloat)
 
 // One block a plane, for TensorRT, which launches one kernel a node and calls it with inputs, these
 // two numbers, and the output. What shared memory does not hold is read again.
 #define ADAIN_PLUGIN(NAME, T)                                                                      \
     extern "C" __global__ void __launch_bounds__(1024)                                             \
         NAME(const T *x, const T *gamma, const T *beta, int pixels, int keep, T *y) {              \
-        planes<1>(Planes<T>{x, y, nullptr, nullptr, 1, 1, pixels, 0, 1.0f, 1}, gamma, beta, 1.0f,  \
-                  pixels, keep);                                                                   \
+        planes(Planes<T>{x, y, nullptr, nullptr, 1, 1, pixels, 0, 1.0f, 1}, gamma, beta, 1.0f,     \
+               pixels, keep);                                                                   \
     }
 
 ADAIN_PLUGIN(adain_plugin_f32, float)

@@ -5,28 +5,26 @@
 // to eight channels, 96 registers or so, and two such blocks and more fit on a multiprocessor, as
 // far as their shared memory does.
 //
-//     grid    N * tiles * K, in clusters of K; tiles of 32 channels
+//     grid    N * tiles * K, in clusters of K, which the launch asks for; tiles of 32 channels
 //     block   (32 / V, rows): V channels a thread, which is 16 bytes of them, or one
 //     shared  the tile's sums, and `slice` pixels of 32 channels
 #include "adain_pixels.cuh"
 
 namespace mien {
 
-#ifdef MIEN_CLUSTERS
 // Replaces each block's moments by those of the cluster's pixels together.
-template <int K, class F>
-__device__ void across_cluster(TileSums<F> *sums, int pixels, int slice) {
+template <class F> __device__ void across_cluster(TileSums<F> *sums, int pixels, int slice) {
     cluster_barrier();
     Moments<F> all{0, 0};
     const int channel = thread_index();
     if (channel < tile) {
         const F *shown = &sums->moments[channel].mean;
 #pragma unroll 1
-        for (int r = 0; r < K; ++r)
+        for (int r = 0; r < cluster_size(); ++r)
             all.mean += least(slice, pixels - r * slice) * cluster_read(shown, r);
         all.mean /= pixels;
 #pragma unroll 1
-        for (int r = 0; r < K; ++r) {
+        for (int r = 0; r < cluster_size(); ++r) {
             const F apart = cluster_read(shown, r) - all.mean;
             all.squares += cluster_read(shown + 1, r) + least(slice, pixels - r * slice) * apart * apart;
         }
@@ -35,15 +33,12 @@ __device__ void across_cluster(TileSums<F> *sums, int pixels, int slice) {
     if (channel < tile) sums->moments[channel] = all;
     __syncthreads();
 }
-#endif
 
-template <int K, class F, class S>
+template <class F, class S>
 __device__ TileSums<F> *tile_moments(const S &s, bool first_time, int pixels, int slice) {
     TileSums<F> *sums = tile_sums<F>();
     s.find_moments(first_time, sums);
-#ifdef MIEN_CLUSTERS
-    if (K > 1) across_cluster<K>(sums, pixels, slice);
-#endif
+    if (cluster_size() > 1) across_cluster(sums, pixels, slice);
     return sums;
 }
 
@@ -57,18 +52,18 @@ __device__ void find_affines(const TileSums<F> *sums, int pixels, int channels, 
                                               static_cast<F>(pixels), gamma[i], beta[i]);
 }
 
-template <int K, int V, class T>
+template <int V, class T>
 __device__ void one_tile(const Pixels<T> &p, const float *gamma, const float *beta, float slope, int slice) {
-    const int rank = blockIdx.x % K, sample = blockIdx.x / K / p.tiles(), pixels = p.pixels();
-    const int first = blockIdx.x / K % p.tiles() * tile;  // channel
-    const PixelSlice<T, V> s = p.template slice<V>(sample, first + threadIdx.x * V, rank * slice, slice, true);
+    const int number = blockIdx.x / cluster_size(), sample = number / p.tiles(), pixels = p.pixels();
+    const int first = number % p.tiles() * tile;  // channel
+    const PixelSlice<T, V> s = p.template slice<V>(sample, first + threadIdx.x * V, cluster_rank() * slice, slice, true);
     gamma += static_cast<long long>(sample) * p.c + first;
     beta += static_cast<long long>(sample) * p.c + first;
-    const TileSums<float> *sums = tile_moments<K, float>(s, true, pixels, slice);
+    const TileSums<float> *sums = tile_moments<float>(s, true, pixels, slice);
     if (holds(sums))  // the same in all threads of a cluster
         find_affines(sums, pixels, p.c - first, gamma, beta);
     else
-        find_affines(tile_moments<K, double>(s, false, pixels, slice), pixels, p.c - first, gamma, beta);
+        find_affines(tile_moments<double>(s, false, pixels, slice), pixels, p.c - first, gamma, beta);
     __syncthreads();
     Affine f[V];
 #pragma unroll
@@ -76,12 +71,12 @@ __device__ void one_tile(const Pixels<T> &p, const float *gamma, const float *be
     s.template write<from_shared>(p.result(sample, first + s.column() * V), f, slope, p.w, p.up);
 }
 
-template <int K, class T>
+template <class T>
 __device__ void tiles(const Pixels<T> &p, const float *gamma, const float *beta, float slope, int slice) {
     if (p.takes_packs())
-        one_tile<K, wide<T>>(p, gamma, beta, slope, slice);
+        one_tile<wide<T>>(p, gamma, beta, slope, slice);
     else
-        one_tile<K, 1>(p, gamma, beta, slope, slice);
+        one_tile<1>(p, gamma, beta, slope, slice);
 }
 
 }  // namespace mien
@@ -89,27 +84,15 @@ __device__ void tiles(const Pixels<T> &p, const float *gamma, const float *beta,
 using namespace mien;
 
 // slice: pixels that a block takes.
-#define ADAIN_NHWC(NAME, T, K)                                                                     \
+#define ADAIN_NHWC(NAME, T)                                                                        \
     extern "C" __global__ void __launch_bounds__(tile_threads) NAME(                                        \
         const T *x, const float *gamma, const float *beta, const float *noise,                     \
         const float *strength, T *y, int c, int h, int w, int noise_step, float slope_before,      \
         float slope, int up, int slice) {                                                          \
-        tiles<K>(Pixels<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,   \
-                 beta, slope, slice);                                                              \
+        tiles(Pixels<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,      \
+              beta, slope, slice);                                                              \
     }
 
-ADAIN_NHWC(adain_nhwc_f32, float, 1)
-ADAIN_NHWC(adain_nhwc_f16, Half, 1)
-ADAIN_NHWC(adain_nhwc_bf16, Bfloat, 1)
-
-#ifdef MIEN_CLUSTERS
-ADAIN_NHWC(__cluster_dims__(2) adain_nhwc_f32_cluster2, float, 2)
-ADAIN_NHWC(__cluster_dims__(4) adain_nhwc_f32_cluster4, float, 4)
-ADAIN_NHWC(__cluster_dims__(8) adain_nhwc_f32_cluster8, float, 8)
-ADAIN_NHWC(__cluster_dims__(2) adain_nhwc_f16_cluster2, Half, 2)
-ADAIN_NHWC(__cluster_dims__(4) adain_nhwc_f16_cluster4, Half, 4)
-ADAIN_NHWC(__cluster_dims__(8) adain_nhwc_f16_cluster8, Half, 8)
-ADAIN_NHWC(__cluster_dims__(2) adain_nhwc_bf16_cluster2, Bfloat, 2)
-ADAIN_NHWC(__cluster_dims__(4) adain_nhwc_bf16_cluster4, Bfloat, 4)
-ADAIN_NHWC(__cluster_dims__(8) adain_nhwc_bf16_cluster8, Bfloat, 8)
-#endif
+ADAIN_NHWC(adain_nhwc_f32, float)
+ADAIN_NHWC(adain_nhwc_f16, Half)
+ADAIN_NHWC(adain_nhwc_bf16, Bfloat)

@@ -29,10 +29,15 @@ __device__ inline unsigned char *shared_memory() {
     return memory;
 }
 
-// Clusters of blocks (sm_90 and later) read each other's shared memory. Functions that use these
-// are compiled for such devices alone: see MIEN_CLUSTERS.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-#define MIEN_CLUSTERS
+// Clusters of blocks, from sm_90 on, read each other's shared memory. On older devices a block is a
+// cluster of its own, and the compiler takes out what is for more.
+#if __CUDA_ARCH__ >= 900
+
+__device__ inline int cluster_size() {
+    unsigned blocks;
+    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
+    return static_cast<int>(blocks);
+}
 
 __device__ inline int cluster_rank() {
     unsigned rank;
@@ -66,6 +71,14 @@ __device__ inline double cluster_read(const double *mine, int rank) {
     asm volatile("ld.shared::cluster.f64 %0, [%1];" : "=d"(value) : "r"(there) : "memory");
     return value;
 }
+
+#else
+
+__device__ inline int cluster_size() { return 1; }
+__device__ inline int cluster_rank() { return 0; }
+__device__ inline void cluster_barrier() {}
+template <class T> __device__ T cluster_read(const T *mine, int) { return *mine; }
+
 #endif
 
 }  // namespace mien

@@ -5,11 +5,9 @@
 
 #include "threads.hpp"
 
-#define MIEN_CLUSTERS
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
-#define __cluster_dims__(...)
 
 // What the running thread is; set by the machine whenever another goes on.
 inline emulation::Index threadIdx, blockIdx, blockDim, gridDim;
@@ -99,6 +97,8 @@ inline unsigned short bfloat_from_float(float x) {
 }
 
 inline unsigned char *shared_memory() { return emulation::machine.now->block->shared.data(); }
+
+inline int cluster_size() { return static_cast<int>(emulation::machine.launch_.cluster); }
 
 inline int cluster_rank() { return static_cast<int>(emulation::machine.now->block->rank); }
 

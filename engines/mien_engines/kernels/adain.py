@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mien_engines.errors import InputError
-from mien_engines.kernels.arrays import FLOATS, SIZES, Array, apart, check
+from mien_engines.kernels.arrays import FLOATS, SIZES, SUFFIXES, Array, apart, check
 from mien_engines.kernels.launch import (
     KIB,
     Card,
@@ -71,7 +71,7 @@ class Work:
 
     @property
     def suffix(self) -> str:
-        return {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[self.dtype]
+        return SUFFIXES[self.dtype]
 
     @property
     def pack(self) -> int:
@@ -187,10 +187,9 @@ def _one_pass(work: Work, blocks: int) -> list[Launch]:
     )
     if work.layout == "NCHW":
         arguments += integers(size)  # all of it is kept
-    name = f"adain_{work.layout.lower()}_{work.suffix}"
     return [
         Launch(
-            kernel=name if blocks == 1 else f"{name}_cluster{blocks}",
+            kernel=f"adain_{work.layout.lower()}_{work.suffix}",
             grid=(work.n * work.tiles * blocks, 1, 1),
             block=work.block(size),
             arguments=arguments,
@@ -251,10 +250,11 @@ def _has_no_empty_slice(work: Work, blocks: int) -> bool:
 def _pass_slice(work: Work, card: Card) -> int:
     """Pixels of a slice of the two passes."""
     least, most = PASS_SLICE
+    most = min(most, card.paired_shared - work.shared(0))
     total = work.n * work.tiles * (work.shared(work.pixels) - work.shared(0))
     nbytes = min(max(total // (PASS_BLOCKS * card.multiprocessors), least), most)
     per_pixel = work.size * (1 if work.layout == "NCHW" else TILE)
-    return _rounded_up(max(nbytes // per_pixel, 1), GRAIN)
+    return max(nbytes // per_pixel // GRAIN, 1) * GRAIN
 
 
 def _work(

@@ -65,8 +65,8 @@ RTX4090 = known_card((8, 9), 128, 72 << 20)
 class Launch:
     """One kernel, with all that the driver is told.
 
-    shared: bytes of dynamic shared memory. cluster: blocks that run together; the kernel of that
-    name is compiled for as many. arguments: in the order of the kernel's parameters.
+    shared: bytes of dynamic shared memory. cluster: blocks that run together and may read each
+    other's. arguments: in the order of the kernel's parameters.
     """
 
     kernel: str
