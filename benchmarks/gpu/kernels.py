@@ -3,11 +3,11 @@
     python benchmarks/gpu/kernels.py [--rounds 30]
 
 Every case is compared with NumPy's definition before it is timed. Beside it, in turns, run a copy
-that moves as many bytes, the same in PyTorch, and that compiled by torch.compile. Calls are captured
-as a CUDA graph and replayed, so that no time of Python's is in them: of small arrays nothing else
-would be seen. Each call of a graph works on arrays of its own until they are twice the L2 cache
-together, so that arrays beyond it come from memory each time; smaller ones may stay in it, for the
-copy as for the kernel.
+that moves as many bytes, the same in PyTorch, and that compiled by torch.compile. Calls are
+captured as a CUDA graph and replayed, so that no time of Python's is in them: of small arrays
+nothing else would be seen. Each call of a graph works on arrays of its own until they are twice the
+L2 cache together, so that arrays beyond it come from memory each time; smaller ones may stay in it,
+for the copy as for the kernel.
 
 Needs torch with CUDA and an NVIDIA GPU. `run` returns the rows; `benchmarks/gpu/run.py` calls it.
 """
@@ -114,7 +114,7 @@ def calls_of(moved: int, cache: int) -> int:
 
 
 def row_from(case: Case, error: float, times: Mapping[str, Sequence[float]]) -> Row:
-    """A row of what was timed, in seconds a call: "mien", "copy", and "eager", "compiled" if run."""
+    """A row of what was timed, seconds a call of "mien", "copy", and "eager", "compiled" if run."""
     ordered = sorted(times["mien"])
     seconds = statistics.median(ordered)
 
@@ -148,8 +148,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """Check every kernel, then time it; a row, as a dictionary, for each case.
 
-    Raises AssertionError where a kernel is wrong: nothing is timed then. Nothing of torch is touched
-    before this is called.
+    Raises AssertionError where a kernel is wrong: nothing is timed then.
     """
     bench = Bench(rounds)
     wanted = list(cases(megabytes, dtypes))
@@ -163,8 +162,8 @@ def run(
 
 
 HEADER = (
-    "| kernel | shape | dtype | MB | error | us | p95 us | GB/s | of copy | x eager | x compiled |\n"
-    "| --- | --- | --- |" + " ---: |" * 8
+    "| kernel | shape | dtype | MB | error | us | p95 us | GB/s | of copy | x eager | x compiled |"
+    "\n| --- | --- | --- |" + " ---: |" * 8
 )
 
 
@@ -200,7 +199,9 @@ class Bench:
         self.torch.cuda.synchronize()
         error = work.error()
         limit = LEVEL if case.kernel in ("pixels_from_floats", "paste") else TOLERANCE[case.dtype]
-        assert error <= limit, f"{case}: off by {error:.2e} of its range, at most {limit:.0e} is right"
+        assert error <= limit, (
+            f"{case}: off by {error:.2e} of its range, at most {limit:.0e} is right"
+        )
         return error
 
     def times(self, case: Case, against: Sequence[str]) -> dict[str, list[float]]:
@@ -400,7 +401,12 @@ class Work:
                 driver, image, out=picture, odd=odd, stream=stream
             )
             self._torch = lambda i: (
-                (i.float() * 127.5 + 127.5).clamp(0, 255).round().byte().permute(0, 2, 3, 1).contiguous()
+                (i.float() * 127.5 + 127.5)
+                .clamp(0, 255)
+                .round()
+                .byte()
+                .permute(0, 2, 3, 1)
+                .contiguous()
             )
             self._inputs = (image,)
             self._compared = lambda: (
@@ -423,7 +429,9 @@ class Work:
                 _closest(host(image)[0], warp_definition(before[0], TURN, (h, w), border="edge")),
             )
         else:
-            self._mien = lambda stream: kernels.paste(driver, picture[0], image[0], TURN, stream=stream)
+            self._mien = lambda stream: kernels.paste(
+                driver, picture[0], image[0], TURN, stream=stream
+            )
             places = grid(TURN)
 
             def in_torch(photo: Any, image: Any) -> Any:

@@ -173,7 +173,7 @@ template <class T> struct Pixels {
     __device__ int pixels() const { return h * w; }
     __device__ int tiles() const { return (c + tile - 1) / tile; }
 
-    // The launcher's columns say what a thread takes; see mien_engines/kernels/adain.py.
+    // The launcher's columns say what a thread takes; see mien_engines/kernels/normalise.py.
     __device__ bool takes_packs() const { return static_cast<int>(blockDim.x) * wide<T> == tile; }
 
     template <int V>

@@ -1,5 +1,5 @@
-"""The CUDA kernels on the CPU: compiled by g++ against `cpp_ext/kernels/emulate`, and launched by the
-same code that launches them on a GPU."""
+"""The CUDA kernels on the CPU: compiled by g++ against `cpp_ext/kernels/emulate`, and launched by
+the same code that launches them on a GPU."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SOURCES = ROOT / "cpp_ext" / "kernels"
 CACHE = ROOT / "build" / "emulation"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = [
-    "-std=c++17", "-Og", "-ffp-contract=off", "-fPIC", "-DMIEN_EMULATED", "-Wall", "-Wextra", "-Werror",
-    "-Wno-unknown-pragmas", "-Wno-maybe-uninitialized", f"-I{SOURCES}",
+    "-std=c++17", "-Og", "-ffp-contract=off", "-fPIC", "-DMIEN_EMULATED", "-Wall", "-Wextra",
+    "-Werror", "-Wno-unknown-pragmas", "-Wno-maybe-uninitialized", f"-I{SOURCES}",
 ]  # fmt: skip
 
 # One file of all sources, and a table of the kernels in them.
@@ -38,8 +38,8 @@ template <auto Kernel> void entry(void **arguments) {{ emulation::call(Kernel, a
 static const std::map<std::string, Entry> kernels = {{
 {entries}
 }};
-extern "C" int launch(const char *name, const unsigned *size, unsigned cluster, unsigned long shared,
-                      unsigned long seed, void **arguments, char *message) {{
+extern "C" int launch(const char *name, const unsigned *size, unsigned cluster,
+                      unsigned long shared, unsigned long seed, void **arguments, char *message) {{
     try {{
         const Entry kernel = kernels.at(name);
         emulation::machine.run({{{{size[0], size[1], size[2]}}, {{size[3], size[4], size[5]}},

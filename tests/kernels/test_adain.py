@@ -10,17 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.kernels.emulation import Emulation, Guarded, rounded
-from tests.sdk.ops import assert_close
-from tests.sdk.test_ops_adain import HARD, back, formula, hard_plane, inputs, laid_out
 
 from mien.ops.adain import adain as definition
 from mien_engines.errors import InputError
-from mien_engines.kernels import adain as plans
-from mien_engines.kernels.adain import adain, blocks_together, plan, workspace_bytes
+from mien_engines.kernels import normalise as plans
 from mien_engines.kernels.launch import (
-    A100, H200, RTX3090, RTX4090, Card, Launch, floats, integers, pointer,
+    A100,
+    H200,
+    RTX3090,
+    RTX4090,
+    Card,
+    Launch,
+    floats,
+    integers,
+    pointer,
 )  # fmt: skip
+from mien_engines.kernels.normalise import adain, blocks_together, plan, workspace_bytes
+from tests.kernels.emulation import Emulation, Guarded, rounded
+from tests.sdk.ops import assert_close
+from tests.sdk.test_ops_adain import HARD, back, formula, hard_plane, inputs, laid_out
 
 Array = NDArray[Any]
 SHAPES = [(1, 1, 1, 1), (3, 7, 1, 1), (1, 1, 1, 2), (2, 3, 7, 5), (1, 37, 9, 17), (3, 33, 8, 16)]
@@ -46,7 +54,15 @@ def run(
     source = Guarded(x.astype(kind), dtype, shift)
     noise = {k: Guarded(more.pop(k), shift=shift) for k in ("noise", "strength") if k in more}
     adain(
-        emulation, source, Guarded(gamma), Guarded(beta), out=out, up=up, layout=layout, **noise, **more
+        emulation,
+        source,
+        Guarded(gamma),
+        Guarded(beta),
+        out=out,
+        up=up,
+        layout=layout,
+        **noise,
+        **more,
     )
     return out.value
 
@@ -121,7 +137,9 @@ def test_planes_are_taken_in_groups_that_fit_the_cache(
 def test_hard_planes_agree_with_float64(
     rng: np.random.Generator, kernels: ctypes.CDLL, kind: str, layout: Any, capability: Any
 ) -> None:
-    plane = hard_plane(kind, rng)[:, :, :32, :48] if "outlier" not in kind else hard_plane(kind, rng)
+    plane = (
+        hard_plane(kind, rng)[:, :, :32, :48] if "outlier" not in kind else hard_plane(kind, rng)
+    )
     easy = rng.standard_normal(plane.shape).astype(np.float32)
     x = np.concatenate([easy, plane, easy], 1)  # an easy one stays easy beside it
     gamma, beta = np.full((1, 3), 1.5, np.float32), np.full((1, 3), -0.25, np.float32)
@@ -144,7 +162,9 @@ def test_a_plane_that_is_not_finite_becomes_nan_and_no_other(
     easy = formula(x, gamma, beta)[0, [0, 2]]
     x[0, 1, 20, 5] = value
     for card in (small_card(layout, capability), Card(capability, 2, 99 << 10, 1 << 20)):
-        found = back(run(Emulation(kernels, card), laid_out(x, layout), gamma, beta, layout=layout), layout)
+        found = back(
+            run(Emulation(kernels, card), laid_out(x, layout), gamma, beta, layout=layout), layout
+        )
         assert np.isnan(found[0, 1]).all()
         assert_close(found[0, [0, 2]], easy)
 
@@ -182,7 +202,9 @@ def test_arrays_that_no_pack_fits_are_taken_number_by_number(
     for dtype, shift in (("float32", 4), ("float16", 2), ("bfloat16", 2)):
         source = laid_out(rounded(x, dtype), layout)
         wanted = definition(source, gamma, beta, layout=layout, up=2, impl="ref")
-        found = run(Emulation(kernels), source, gamma, beta, dtype, layout=layout, up=2, shift=shift)
+        found = run(
+            Emulation(kernels), source, gamma, beta, dtype, layout=layout, up=2, shift=shift
+        )
         assert_close(found.astype(np.float64), wanted.astype(np.float64), TOLERANCE[dtype])
 
 
@@ -219,8 +241,8 @@ def works(layout: Any) -> st.SearchStrategy[plans.Work]:
     side, dtype = st.integers(1, 1100), st.sampled_from(sorted(plans.SIZES.keys() - {"uint8"}))
     return st.builds(
         plans.Work, st.just(layout), st.integers(1, 16), st.integers(1, 600), side, side, dtype,
-        st.sampled_from([1, 2]), *[st.sampled_from([1 << 20, (1 << 20) + 4])] * 2, st.just(0), st.just(0),
-        st.none(), st.none(), st.just(0), st.just(1.0), st.just(1.0),
+        st.sampled_from([1, 2]), *[st.sampled_from([1 << 20, (1 << 20) + 4])] * 2, st.just(0),
+        st.just(0), st.none(), st.none(), st.just(0), st.just(1.0), st.just(1.0),
     )  # fmt: skip
 
 
@@ -297,9 +319,7 @@ RAIN = Guarded(np.zeros((1, 3, 4), np.float32))
         ({"x": X, "out": X, "up": 2, "layout": "NCHW"}, "out has shape"),
     ],
 )
-def test_wrong_inputs_are_named(
-    kernels: ctypes.CDLL, changes: dict[str, Any], text: str
-) -> None:
+def test_wrong_inputs_are_named(kernels: ctypes.CDLL, changes: dict[str, Any], text: str) -> None:
     arguments = {"x": X, "gamma": ROW, "beta": ROW, "out": OUT} | changes
     x, gamma, beta = (arguments.pop(name) for name in ("x", "gamma", "beta"))
     with pytest.raises(InputError, match=text):

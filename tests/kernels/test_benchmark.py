@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +20,6 @@ def bench() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
@@ -37,7 +36,8 @@ def test_the_cases_move_what_they_are_named_for(bench: ModuleType) -> None:
         }
     kernels = {case.kernel for case in found}
     assert kernels == {
-        "adain", "adain up", "mix", "adam", "crop", "paste", "floats_from_pixels", "pixels_from_floats",
+        "adain", "adain up", "mix", "adam", "crop", "paste", "floats_from_pixels",
+        "pixels_from_floats",
     }  # fmt: skip
 
 
@@ -57,7 +57,11 @@ def test_graphs_leave_the_cache_behind(bench: ModuleType) -> None:
 
 def test_a_row_compares_neighbours(bench: ModuleType) -> None:
     case = bench.Case("adain", (1, 64, 64, 64), "float16")
-    times = {"mien": [1e-6, 2e-6, 4e-6], "copy": [0.9e-6, 1.8e-6, 3e-6], "eager": [3e-6, 6e-6, 20e-6]}
+    times = {
+        "mien": [1e-6, 2e-6, 4e-6],
+        "copy": [0.9e-6, 1.8e-6, 3e-6],
+        "eager": [3e-6, 6e-6, 20e-6],
+    }
     row = bench.row_from(case, 1e-4, times)
     assert math.isclose(row.us, 2)
     assert math.isclose(row.p95_us, 4)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.kernels.emulation import Emulation, Guarded
 
 from mien.errors import InputError as SdkInputError
 from mien.ops.adam import adam as adam_definition
 from mien.ops.mix import mix as mix_definition
 from mien_engines.errors import InputError
 from mien_engines.kernels.codes import adam, mix
+from tests.kernels.emulation import Emulation, Guarded
 
 Array = NDArray[Any]
 
@@ -40,13 +40,15 @@ def state(rng: np.random.Generator, shape: tuple[int, ...], steps: int) -> tuple
 
 
 def run(kernels: ctypes.CDLL, ws: Array, gradients: Array, rates: Array, t: int) -> list[Guarded]:
-    """ws, m, v, t and the counter, after a step for each gradient; nothing else is passed between."""
+    """ws, m, v, t and the counter, after a step for each gradient; nothing else is passed on."""
     zeros = np.zeros_like(ws)
-    held = [Guarded(a) for a in (ws, zeros, zeros, np.array([t], np.float32), np.zeros(4, np.uint8))]
+    held = [
+        Guarded(a) for a in (ws, zeros, zeros, np.array([t], np.float32), np.zeros(4, np.uint8))
+    ]
     for seed, gradient in enumerate(gradients):
         adam(
-            Emulation(kernels, seed=seed), *held[:3], Guarded(gradient), rates=Guarded(rates), t=held[3],
-            done=held[4],
+            Emulation(kernels, seed=seed), *held[:3], Guarded(gradient), rates=Guarded(rates),
+            t=held[3], done=held[4],
         )  # fmt: skip
     return held
 
@@ -101,7 +103,10 @@ T, DONE = Guarded(np.zeros(1, np.float32)), Guarded(np.zeros(4, np.uint8))
     ("call", "text"),
     [
         (lambda e: mix(e, ROW, W, ROW, out=M), "content has shape"),
-        (lambda e: mix(e, W, Guarded(np.zeros((3, 3, 4), np.float32)), ROW, out=M), "2 contents and 3"),
+        (
+            lambda e: mix(e, W, Guarded(np.zeros((3, 3, 4), np.float32)), ROW, out=M),
+            "2 contents and 3",
+        ),
         (lambda e: mix(e, W, G, T, out=M), "weight has shape"),
         (lambda e: mix(e, W, G, ROW, out=W), "out shares memory with an input"),
         (lambda e: mix(e, W, G, ROW, out=ROW), "out has shape"),

@@ -15,15 +15,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.kernels.emulation import Guarded, sources
 
 from mien_engines import kernels as api
-from mien_engines.errors import BackendUnavailable, BuildFailed, InputError, MissingDependency, RunError
-from mien_engines.kernels import compiled, driver, nvrtc
+from mien_engines.errors import (
+    BackendUnavailable,
+    BuildFailed,
+    InputError,
+    MissingDependency,
+    RunError,
+)
+from mien_engines.kernels import compiled, cuda, nvrtc
 from mien_engines.kernels import sources as source_files
 from mien_engines.kernels.arrays import Array, check
-from mien_engines.kernels.driver import Config, Driver, config_from
+from mien_engines.kernels.cuda import Attribute, Config, Driver, config_from
 from mien_engines.kernels.launch import H200, Card, Launch, integers, known_card, pointer
+from tests.kernels.emulation import Guarded, sources
 
 FILES = [
     f"{name}.{target}"
@@ -56,7 +62,10 @@ def test_what_lacks_clusters_is_not_taken_where_launches_ask_for_them() -> None:
     assert compiled.choose("mi", (8, 0), FILES) is None
 
 
-@given(st.sampled_from([(8, 0), (8, 6), (8, 9), (9, 0), (10, 3), (12, 1)]), st.sets(st.sampled_from(FILES)))
+@given(
+    st.sampled_from([(8, 0), (8, 6), (8, 9), (9, 0), (10, 3), (12, 1)]),
+    st.sets(st.sampled_from(FILES)),
+)
 def test_what_is_chosen_runs_on_the_card(capability: tuple[int, int], files: set[str]) -> None:
     found = compiled.choose("adain_nchw", capability, files)
     if found:
@@ -122,11 +131,13 @@ def test_missing_sources_and_compilers_are_named(
     with pytest.raises(MissingDependency, match="nvcc is not on the path"):
         compiled.build(nvcc="no-such-nvcc")
     monkeypatch.setattr(source_files, "CHECKOUT", tmp_path)
-    with pytest.raises(MissingDependency, match="the CUDA sources of the kernels are not installed"):
+    with pytest.raises(
+        MissingDependency, match="the CUDA sources of the kernels are not installed"
+    ):
         source_files.folder()
     monkeypatch.setattr(nvrtc, "NAMES", ("no-such-nvrtc.so",))
     nvrtc.load.cache_clear()
-    with pytest.raises(MissingDependency, match="NVRTC, .*pip install nvidia-cuda-nvrtc"):
+    with pytest.raises(MissingDependency, match=r"NVRTC, .*pip install nvidia-cuda-nvrtc"):
         nvrtc.load()
 
 
@@ -141,10 +152,11 @@ def test_what_nvcc_refuses_is_told_and_nothing_is_left(
     assert not list((tmp_path / "out").iterdir())
 
 
+ATTRIBUTES = {75: 9, 76: 0, 16: 132, 38: 60 << 20, 97: 227 * 1024}
+
+
 class Library:
     """libcuda as far as it is called; keeps the calls."""
-
-    ATTRIBUTES = {75: 9, 76: 0, 16: 132, 38: 60 << 20, 97: 227 * 1024}
 
     def __init__(self, context: int = 77, failing: str = "") -> None:
         self.context, self.failing = context, failing
@@ -153,7 +165,8 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
             self.calls.append((name, *arguments))
-            return 719 if name == self.failing else getattr(self, f"_{name}", lambda *a: 0)(*arguments)
+            answer = getattr(type(self), f"_{name}", lambda *a: 0)
+            return 719 if name == self.failing else int(answer(self, *arguments))
 
         return call
 
@@ -162,7 +175,7 @@ class Library:
         return 0
 
     def _cuDeviceGetAttribute(self, out: Any, attribute: Any, device: Any) -> int:
-        out._obj.value = self.ATTRIBUTES[attribute.value]
+        out._obj.value = ATTRIBUTES[attribute.value]
         return 0
 
     def _cuModuleGetFunction(self, out: Any, module: Any, name: bytes) -> int:
@@ -183,7 +196,9 @@ class Library:
 
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "module", lambda kernel, capability: b"code of " + kernel.encode())
+    monkeypatch.setattr(
+        compiled, "module", lambda kernel, capability: b"code of " + kernel.encode()
+    )
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -212,10 +227,14 @@ def test_a_launch_tells_the_driver_all_there_is() -> None:
 
 def test_the_structures_are_those_of_cuda_h() -> None:
     """Sizes and offsets of CUDA 13's header on x86-64, read off it."""
-    assert ctypes.sizeof(driver.Attribute) == 72
-    assert driver.Attribute.size.offset == 8
+    assert ctypes.sizeof(Attribute) == 72
+    assert Attribute.size.offset == 8
     assert ctypes.sizeof(Config) == 56
-    assert [getattr(Config, name).offset for name in ("stream", "attributes", "count")] == [32, 40, 48]
+    assert [getattr(Config, name).offset for name in ("stream", "attributes", "count")] == [
+        32,
+        40,
+        48,
+    ]
 
 
 def test_a_launch_without_a_cluster_asks_for_none() -> None:
@@ -239,7 +258,7 @@ def test_workspaces_are_kept_by_stream_and_grow_by_doubling() -> None:
 def test_what_the_driver_says_is_named() -> None:
     runner = Driver(Library(failing="cuLaunchKernelEx"))
     launch = Launch("mix_f32", (1, 1, 1), (32, 1, 1), ())
-    text = "cuLaunchKernelEx: the CUDA driver says CUDA_ERROR_LAUNCH_FAILED"
+    text = r"cuLaunchKernelEx: the CUDA driver says CUDA_ERROR_LAUNCH_FAILED"
     with pytest.raises(RunError, match=text):
         runner.run([launch], 0)
     with pytest.raises(RunError, match="no CUDA context is current in this thread"):
@@ -254,11 +273,13 @@ def test_a_card_that_is_too_old_is_refused() -> None:
 
 
 def test_a_machine_without_a_driver_or_gpu_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "LIBRARY", "no-such-libcuda.so")
-    with pytest.raises(BackendUnavailable, match="need an NVIDIA driver, and this machine has none"):
+    monkeypatch.setattr(cuda, "LIBRARY", "no-such-libcuda.so")
+    with pytest.raises(
+        BackendUnavailable, match="need an NVIDIA driver, and this machine has none"
+    ):
         api.driver()
     found = SimpleNamespace(cuInit=lambda flags: 100)
-    monkeypatch.setattr(driver.ctypes, "CDLL", lambda name: found)
+    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: found)
     with pytest.raises(BackendUnavailable, match=r"finds no GPU \(error 100\)"):
         api.driver()
 

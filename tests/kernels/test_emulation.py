@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.kernels.emulation import Emulation, Guarded, bits_from, build, floats_from
 
 from mien_engines.kernels.launch import Launch, pointer
+from tests.kernels.emulation import Emulation, Guarded, bits_from, build, floats_from
 
 THREADS = 128
 SEEDS = range(1, 9)
@@ -23,7 +23,13 @@ def broken() -> ctypes.CDLL:
 
 
 def run(
-    library: ctypes.CDLL, kernel: str, seed: int, *, shared: int = 64, size: int = THREADS, **more: Any
+    library: ctypes.CDLL,
+    kernel: str,
+    seed: int,
+    *,
+    shared: int = 64,
+    size: int = THREADS,
+    **more: Any,
 ) -> NDArray[np.int32]:
     out = Guarded(np.full(size, -1, np.int32))
     grid = (more.get("cluster", 1), 1, 1)
@@ -80,7 +86,9 @@ def test_an_unknown_kernel_is_an_error(broken: ctypes.CDLL) -> None:
 
 def test_bfloat16_is_the_nearest_and_the_even_one_of_two(rng: np.random.Generator) -> None:
     bits = rng.integers(0, 0x7F7F0000, 20000, np.uint32)  # below the largest, so that all is finite
-    numbers = np.concatenate([bits, bits & np.uint32(0xFFFF0000) | np.uint32(0x8000)]).view(np.float32)
+    numbers = np.concatenate([bits, bits & np.uint32(0xFFFF0000) | np.uint32(0x8000)]).view(
+        np.float32
+    )
     below = numbers.view(np.uint32) >> 16
     exact, low, high = (
         a.astype(np.float64) for a in (numbers, floats_from(below), floats_from(below + 1))

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.kernels.emulation import Emulation, Guarded, rounded
-from tests.sdk.test_ops_warp import TURNED, moved
 
 from mien.ops.paste import paste as paste_definition
 from mien.ops.pixels import floats_from_pixels as floats_definition
 from mien.ops.warp import _matrix, _warp_ref
 from mien_engines.errors import InputError
 from mien_engines.kernels.pictures import crop, floats_from_pixels, paste, pixels_from_floats
+from tests.kernels.emulation import Emulation, Guarded, rounded
+from tests.sdk.test_ops_warp import TURNED, moved
 
 Array = NDArray[Any]
 DTYPES = ["float32", "float16", "bfloat16"]
@@ -79,7 +79,14 @@ def test_a_number_that_is_none_is_told(kernels: ctypes.CDLL, value: float) -> No
     assert odd.value.any()
 
 
-MATRICES = [TURNED, TURNED * 40, np.diag([0.01, 0.01, 1]), moved(0, 0), moved(-30, -30.25), moved(7000, 0)]
+MATRICES = [
+    TURNED,
+    TURNED * 40,
+    np.diag([0.01, 0.01, 1]),
+    moved(0, 0),
+    moved(-30, -30.25),
+    moved(7000, 0),
+]
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -91,8 +98,8 @@ def test_a_crop_is_a_warp_before_it_is_rounded(
     for seed, m in enumerate(MATRICES):
         out = empty((3, 23, 29), "float32")
         crop(
-            Emulation(kernels, seed=seed), Guarded(picture), m[:2], out=out, border=border, fill=200,
-            mean=100, deviation=50,
+            Emulation(kernels, seed=seed), Guarded(picture), m[:2], out=out, border=border,
+            fill=200, mean=100, deviation=50,
         )  # fmt: skip
         exact = _warp_ref(picture, _matrix(m[:2]), (23, 29), border, (200, 200, 200))
         # A coordinate is exact to 2^-32 px times the size: what remains is float32's.
@@ -192,7 +199,10 @@ EYE = np.eye(3)[:2]
         (lambda e: pixels_from_floats(e, FS, out=P, odd=ODD), "out has shape"),
         (lambda e: pixels_from_floats(e, FS, out=PS, odd=P), "odd has shape"),
         (lambda e: crop(e, F, EYE, out=F), "picture is float32"),
-        (lambda e: crop(e, P, np.eye(3), out=F), r"the matrix has shape \(3, 3\), expected \(2, 3\)"),
+        (
+            lambda e: crop(e, P, np.eye(3), out=F),
+            r"the matrix has shape \(3, 3\), expected \(2, 3\)",
+        ),
         (lambda e: crop(e, P, EYE * np.nan, out=F), "the matrix holds NaN"),
         (lambda e: crop(e, P, EYE * 1e9, out=F), "the matrix reaches further than"),
         (lambda e: crop(e, P, EYE, out=F, border="wrap"), "border is 'wrap'"),

@@ -9,10 +9,10 @@ queue work and return; nothing is copied to or from the host. Nothing here impor
 `driver()` is called. The kernels are in `cpp_ext/kernels`.
 """
 
-from mien_engines.kernels.adain import adain
 from mien_engines.kernels.codes import adam, mix
-from mien_engines.kernels.driver import driver
+from mien_engines.kernels.cuda import driver
 from mien_engines.kernels.launch import Card, Launch, Memory, Runner
+from mien_engines.kernels.normalise import adain
 from mien_engines.kernels.pictures import crop, floats_from_pixels, paste, pixels_from_floats
 
 __all__ = [

@@ -65,8 +65,7 @@ def check(
         raise InputError(f"{name} is {dtype}, expected {' or '.join(dtypes)}")
     found = tuple(facts["shape"])
     fits = len(found) == len(shape) and all(
-        isinstance(wanted, str) or wanted == size
-        for wanted, size in zip(shape, found, strict=True)
+        isinstance(wanted, str) or wanted == size for wanted, size in zip(shape, found, strict=True)
     )
     if not fits or not prod(found):
         wanted = ", ".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""Which compiled form of a kernel a card gets: machine code, PTX, or what NVRTC makes of the source.
+"""Which form of a kernel a card gets: machine code, PTX, or what NVRTC makes of the source.
 
 `make kernels` leaves NAME.sm_90.cubin and NAME.compute_80.ptx. Machine code runs on the generation
 that it was made for, from its own revision on; PTX on everything later, compiled by the driver.
@@ -108,6 +108,3 @@ def _first_error(text: str) -> str:
     lines = [line for line in text.splitlines() if "error" in line] or text.splitlines()
     return lines[0] if lines else "it says nothing"
 
-
-if __name__ == "__main__":
-    print(f"{len(build())} files in {sources.folder() / sources.BUILT}")

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from mien_engines.kernels import compiled, onnx_nodes
-from mien_engines.kernels.adain import LOADS, SCRATCH
 from mien_engines.kernels.launch import KIB, ceil_div
+from mien_engines.kernels.normalise import LOADS, SCRATCH
 
 NAMESPACE, NAME = "mien", "AdaIN"
 ID = f"{NAMESPACE}::{NAME}"
@@ -38,7 +38,9 @@ def prepared(trt: ModuleType, model: bytes) -> bytes:
     if not is_offered(trt):
         return model
     register(trt.__name__)
-    return onnx_nodes.with_attributes(model, NAMESPACE, NAME, {"plugin_namespace": NAMESPACE, "aot": 1})
+    return onnx_nodes.with_attributes(
+        model, NAMESPACE, NAME, {"plugin_namespace": NAMESPACE, "aot": 1}
+    )
 
 
 def is_offered(trt: ModuleType) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mien_engines.errors import MissingDependency
 
-# In a wheel they lie beside this file; in a checkout under cpp_ext.
-INSTALLED = Path(__file__).parent / "cuda"
+# In a wheel they lie beside the package; in a checkout under cpp_ext.
+INSTALLED = Path(__file__).parents[1] / "cuda" / "kernels"
 CHECKOUT = Path(__file__).parents[3] / "cpp_ext" / "kernels"
 BUILT = "built"  # what `make kernels` leaves, beside the sources
 
@@ -28,12 +28,11 @@ def folder() -> Path:
 
 def file_of(kernel: str) -> str:
     """The name of the .cu file that a kernel is in, without its ending."""
-    for name in sorted(FILES, key=len, reverse=True):
-        if kernel.startswith(name):
-            return name
+    if "moments" in kernel or "result" in kernel or kernel == "adain_affine":
+        return "adain_two_pass"
     if kernel.startswith("adain_plugin"):
         return "adain_nchw"
-    return "pixels" if "pixels" in kernel else "adain_two_pass"
+    return "pixels" if "pixels" in kernel else kernel.rpartition("_")[0]
 
 
 @cache

@@ -27,9 +27,9 @@ def paste(
 ) -> U8:  # [H, W, 3]
     """Draw the image, bilinearly, where it lies in the photograph, fading in from its edge.
 
-    At a pixel that lies at (u, v) of the square, both from 0 to 1, it has the weight ramp(u) ramp(v),
-    where ramp rises as 3 p^2 - 2 p^3 over the part `feather` at each end. Levels are
-    image * deviation + mean, cut to 0..255 before they are blended, in sRGB, and rounded to the
+    At a pixel that lies at (u, v) of the square, both from 0 to 1, it has the weight
+    ramp(u) ramp(v), where ramp rises as 3 p^2 - 2 p^3 over the part `feather` at each end. Levels
+    are image * deviation + mean, cut to 0..255 before they are blended, in sRGB, and rounded to the
     nearest.
 
     Args:

@@ -172,6 +172,6 @@ def config_from(launch: Launch, stream: int) -> Config:
     """A launch as the driver takes it."""
     attribute = Attribute(CLUSTER, 0, (ctypes.c_uint * 3)(launch.cluster, 1, 1))
     return Config(
-        (ctypes.c_uint * 3)(*launch.grid), (ctypes.c_uint * 3)(*launch.block), launch.shared, stream,
-        ctypes.pointer(attribute), int(launch.cluster > 1),
+        (ctypes.c_uint * 3)(*launch.grid), (ctypes.c_uint * 3)(*launch.block), launch.shared,
+        stream, ctypes.pointer(attribute), int(launch.cluster > 1),
     )  # fmt: skip
