@@ -2,8 +2,8 @@
 //
 // A block takes 32 channels of a sample, or a cluster of 2, 4 or 8 blocks takes them together
 // (sm_90 and later), each some of the pixels. Blocks are of 256 threads: each holds the sums of up
-// to eight channels, 96 registers or so, and two such blocks and more fit on a multiprocessor, as
-// far as their shared memory does.
+// to eight channels, which takes up to 126 registers (nvcc 13, sm_90), so that two blocks share the
+// register file of a multiprocessor, as the launcher's choice of slices lets them share its memory.
 //
 //     grid    N * tiles * K, in clusters of K, which the launch asks for; tiles of 32 channels
 //     block   (32 / V, rows): V channels a thread, which is 16 bytes of them, or one

@@ -107,4 +107,3 @@ def build(
 def _first_error(text: str) -> str:
     lines = [line for line in text.splitlines() if "error" in line] or text.splitlines()
     return lines[0] if lines else "it says nothing"
-
