@@ -35,7 +35,8 @@ __device__ inline double root(double x) { return sqrt(x); }
 
 __device__ inline float leaky(float x, float slope) { return fmaxf(x * slope, x); }  // 0 <= slope <= 1
 
-template <class F> __device__ Affine affine_from(const Moments<F> &m, float pivot, F count, float gamma, float beta) {
+template <class F>
+__device__ Affine affine_from(const Moments<F> &m, float pivot, F count, float gamma, float beta) {
     const F mean = pivot + m.mean;
     const float rounded = static_cast<float>(mean);
     const F rest = (pivot - static_cast<F>(rounded)) + m.mean;  // mean - rounded, to all digits

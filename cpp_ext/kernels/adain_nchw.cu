@@ -3,11 +3,11 @@
 // A block takes a plane, or a cluster of 2, 4 or 8 blocks takes one together (sm_90 and later): each
 // keeps its slice of it in shared memory, and they exchange two numbers. Shared memory bounds how
 // many blocks a multiprocessor holds, so the launcher asks for slices that leave room for two: one
-// loads while the other reduces. The launch bounds keep registers to 64 a thread (nvcc 13
-// takes 56 on sm_90): one block of 1024 threads always fits, and two of the usual 512 or less.
+// loads while the other reduces. The launch bounds see to it that registers leave room for two as
+// well: 64 a thread at most, of which nvcc 13 takes 61 on sm_90.
 //
 //     grid    planes * K, in clusters of K, which the launch asks for
-//     block   whole warps, at most 1024 threads
+//     block   whole warps, at most 512 threads
 //     shared  512 bytes, and `keep` numbers of x
 #include "adain_planes.cuh"
 
@@ -38,7 +38,8 @@ __device__ Moments<F> plane_moments(const S &s, bool first_time, int pixels, int
 }
 
 template <int V, class T, class G>
-__device__ void one_plane(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice, int keep) {
+__device__ void one_plane(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice,
+                          int keep) {
     const int plane = blockIdx.x / cluster_size(), pixels = p.pixels();
     const PlaneSlice<T, V> s = p.template slice<V>(plane, cluster_rank() * slice, slice, keep);
     const float g = number(gamma[plane]), b = number(beta[plane]);
@@ -53,7 +54,8 @@ __device__ void one_plane(const Planes<T> &p, const G *gamma, const G *beta, flo
 }
 
 template <class T, class G>
-__device__ void planes(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice, int keep) {
+__device__ void planes(const Planes<T> &p, const G *gamma, const G *beta, float slope, int slice,
+                       int keep) {
     if (p.takes_packs())
         one_plane<wide<T>>(p, gamma, beta, slope, slice, keep);
     else
@@ -66,12 +68,12 @@ using namespace mien;
 
 // slice: pixels of a plane that a block takes. keep: how many of them its shared memory holds.
 #define ADAIN_NCHW(NAME, T)                                                                        \
-    extern "C" __global__ void __launch_bounds__(1024) NAME(                                       \
+    extern "C" __global__ void __launch_bounds__(plane_threads, 2) NAME(                           \
         const T *x, const float *gamma, const float *beta, const float *noise,                     \
         const float *strength, T *y, int c, int h, int w, int noise_step, float slope_before,      \
         float slope, int up, int slice, int keep) {                                                \
         planes(Planes<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,     \
-               beta, slope, slice, keep);                                                       \
+               beta, slope, slice, keep);                                                          \
     }
 
 ADAIN_NCHW(adain_nchw_f32, float)
@@ -81,10 +83,10 @@ ADAIN_NCHW(adain_nchw_bf16, Bfloat)
 // One block a plane, for TensorRT, which launches one kernel a node and calls it with inputs, these
 // two numbers, and the output. What shared memory does not hold is read again.
 #define ADAIN_PLUGIN(NAME, T)                                                                      \
-    extern "C" __global__ void __launch_bounds__(1024)                                             \
+    extern "C" __global__ void __launch_bounds__(plane_threads, 2)                                 \
         NAME(const T *x, const T *gamma, const T *beta, int pixels, int keep, T *y) {              \
         planes(Planes<T>{x, y, nullptr, nullptr, 1, 1, pixels, 0, 1.0f, 1}, gamma, beta, 1.0f,     \
-               pixels, keep);                                                                   \
+               pixels, keep);                                                                      \
     }
 
 ADAIN_PLUGIN(adain_plugin_f32, float)

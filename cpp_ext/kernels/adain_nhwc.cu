@@ -26,7 +26,8 @@ template <class F> __device__ void across_cluster(TileSums<F> *sums, int pixels,
 #pragma unroll 1
         for (int r = 0; r < cluster_size(); ++r) {
             const F apart = cluster_read(shown, r) - all.mean;
-            all.squares += cluster_read(shown + 1, r) + least(slice, pixels - r * slice) * apart * apart;
+            all.squares += cluster_read(shown + 1, r)
+                         + least(slice, pixels - r * slice) * apart * apart;
         }
     }
     cluster_barrier();  // no block writes there again, or ends, while another reads
@@ -53,17 +54,20 @@ __device__ void find_affines(const TileSums<F> *sums, int pixels, int channels, 
 }
 
 template <int V, class T>
-__device__ void one_tile(const Pixels<T> &p, const float *gamma, const float *beta, float slope, int slice) {
+__device__ void one_tile(const Pixels<T> &p, const float *gamma, const float *beta, float slope,
+                         int slice) {
     const int number = blockIdx.x / cluster_size(), sample = number / p.tiles(), pixels = p.pixels();
     const int first = number % p.tiles() * tile;  // channel
-    const PixelSlice<T, V> s = p.template slice<V>(sample, first + threadIdx.x * V, cluster_rank() * slice, slice, true);
+    const PixelSlice<T, V> s = p.template slice<V>(sample, first + threadIdx.x * V,
+                                                   cluster_rank() * slice, slice, true);
     gamma += static_cast<long long>(sample) * p.c + first;
     beta += static_cast<long long>(sample) * p.c + first;
     const TileSums<float> *sums = tile_moments<float>(s, true, pixels, slice);
     if (holds(sums))  // the same in all threads of a cluster
         find_affines(sums, pixels, p.c - first, gamma, beta);
     else
-        find_affines(tile_moments<double>(s, false, pixels, slice), pixels, p.c - first, gamma, beta);
+        find_affines(tile_moments<double>(s, false, pixels, slice), pixels, p.c - first, gamma,
+                     beta);
     __syncthreads();
     Affine f[V];
 #pragma unroll
@@ -85,12 +89,12 @@ using namespace mien;
 
 // slice: pixels that a block takes.
 #define ADAIN_NHWC(NAME, T)                                                                        \
-    extern "C" __global__ void __launch_bounds__(tile_threads) NAME(                                        \
+    extern "C" __global__ void __launch_bounds__(tile_threads) NAME(                               \
         const T *x, const float *gamma, const float *beta, const float *noise,                     \
         const float *strength, T *y, int c, int h, int w, int noise_step, float slope_before,      \
         float slope, int up, int slice) {                                                          \
         tiles(Pixels<T>{x, y, noise, strength, c, h, w, noise_step, slope_before, up}, gamma,      \
-              beta, slope, slice);                                                              \
+              beta, slope, slice);                                                                 \
     }
 
 ADAIN_NHWC(adain_nhwc_f32, float)

@@ -4,6 +4,8 @@
 
 namespace mien {
 
+constexpr int plane_threads = 512;  // of a block, at most
+
 // Thread t takes the packs t, t + threads, ...: neighbouring threads read neighbouring memory.
 template <class T, int V> struct PlaneSlice {
     const T *x;          // [count], of the plane from `begin` on

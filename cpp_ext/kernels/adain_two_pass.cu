@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(128) adain_affine(
 //     block   as in adain_nchw.cu and adain_nhwc.cu
 //     shared  as there, of `slice` pixels; for results none
 #define ADAIN_TWO_PASS(SUFFIX, T)                                                                  \
-    extern "C" __global__ void __launch_bounds__(1024) adain_nchw_moments_##SUFFIX(                \
+    extern "C" __global__ void __launch_bounds__(plane_threads, 2) adain_nchw_moments_##SUFFIX(    \
         const T *x, const float *noise, const float *strength, Partial *partial, int c, int h,     \
         int w, int noise_step, float slope_before, int slice, int slices, int first) {             \
         const Planes<T> p{x, nullptr, noise, strength, c, h, w, noise_step, slope_before, 1};      \
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(128) adain_affine(
         else                                                                                       \
             plane_slice_moments<1>(p, plane, part, slice, out);                                    \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(1024) adain_nchw_result_##SUFFIX(                 \
+    extern "C" __global__ void __launch_bounds__(plane_threads, 2) adain_nchw_result_##SUFFIX(     \
         const T *x, const Affine *affine, const float *noise, const float *strength, T *y, int c,  \
         int h, int w, int noise_step, float slope_before, float slope, int up, int slice,          \
         int slices, int first) {                                                                   \
@@ -103,10 +103,10 @@ extern "C" __global__ void __launch_bounds__(128) adain_affine(
         const int plane = first + blockIdx.x / slices, begin = blockIdx.x % slices * slice;        \
         if (p.takes_packs())                                                                       \
             p.template slice<wide<T>>(plane, begin, slice, 0)                                      \
-                .template write<from_memory>(p.result(plane), affine[plane], slope, w, up);                              \
+                .template write<from_memory>(p.result(plane), affine[plane], slope, w, up);        \
         else                                                                                       \
             p.template slice<1>(plane, begin, slice, 0)                                            \
-                .template write<from_memory>(p.result(plane), affine[plane], slope, w, up);                              \
+                .template write<from_memory>(p.result(plane), affine[plane], slope, w, up);        \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(tile_threads) adain_nhwc_moments_##SUFFIX(        \
         const T *x, const float *noise, const float *strength, Partial *partial, int c, int h,     \

@@ -49,7 +49,7 @@ using namespace mien;
     extern "C" __global__ void __launch_bounds__(256) floats_from_pixels_##SUFFIX(                 \
         const unsigned char *picture, T *image, int pixels, float scale_r, float scale_g,          \
         float scale_b, float shift_r, float shift_g, float shift_b) {                              \
-        to_image(picture, image, pixels, {scale_r, scale_g, scale_b}, {shift_r, shift_g, shift_b}); \
+        to_image(picture, image, pixels, {scale_r, scale_g, scale_b}, {shift_r, shift_g, shift_b});\
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(256) pixels_from_floats_##SUFFIX(                 \
         const T *image, unsigned char *picture, int *odd, int pixels, float scale_r,               \

@@ -232,7 +232,7 @@ def test_the_kernel_is_launched_for_the_planes_there_are(
     *_, launch, extra = launched(Sizes((1, 8, 512, 512)))
     assert launch.shared_mem <= 48 * 1024
     assert dict(extra) == {0: 512 * 512, 1: (48 * 1024 - 512) // size}
-    assert launch.block_x == 1024
+    assert launch.block_x == 512
 
     ranged = Sizes((4, 8, 64, 64))
     ranged.opt, ranged.max = (1, 8, 64, 64), (4, 8, 96, 96)

@@ -122,10 +122,12 @@ private:
         }
         while (!ready_.empty()) go_on(take());
         for (unsigned i = 0; i < cluster_barrier.members; ++i)
-            if (!threads_[i]->ended) throw std::runtime_error("threads wait for others that ended, or wait elsewhere");
+            if (!threads_[i]->ended)
+                throw std::runtime_error("threads wait for others that ended, or wait elsewhere");
         for (const Block &block : blocks_)
             for (std::size_t i = launch_.shared; i < block.shared.size(); ++i)
-                if (block.shared[i] != untouched) throw std::runtime_error("shared memory was written beyond its end");
+                if (block.shared[i] != untouched)
+                    throw std::runtime_error("shared memory was written beyond its end");
     }
 
     void begin(Thread &thread, Block &block, unsigned i) {

@@ -31,6 +31,7 @@ SCRATCH = 512  # bytes, adain.cuh: scratch_bytes
 TILE = 32  # channels of a block of NHWC, adain_pixels.cuh
 TILE_BYTES = 5376  # adain_pixels.cuh: tile_bytes
 TILE_THREADS = 256
+PLANE_THREADS = 512  # of a block of NCHW: two of them share a multiprocessor's registers
 LOADS = 4  # of a thread in flight, adain.cuh: from_memory
 GRAIN = 8  # pixels: slices begin where packs of 16 bytes do, of any dtype
 LEAST_SLICE = 16 * KIB  # a block with less to read than this is launched faster than it pays
@@ -97,7 +98,7 @@ class Work:
     def block(self, pixels: int) -> Dim:
         """Threads that read so many pixels with LOADS loads each, as far as a block goes."""
         if self.layout == "NCHW":
-            return (_power(ceil_div(pixels, self.pack * LOADS), 32, 1024), 1, 1)
+            return (_power(ceil_div(pixels, self.pack * LOADS), 32, PLANE_THREADS), 1, 1)
         columns = TILE // self.pack
         return (columns, _power(ceil_div(pixels, LOADS), 32 // columns, TILE_THREADS // columns), 1)
 

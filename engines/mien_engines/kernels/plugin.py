@@ -18,7 +18,7 @@ from typing import Any
 
 from mien_engines.kernels import compiled, onnx_nodes
 from mien_engines.kernels.launch import KIB, ceil_div
-from mien_engines.kernels.normalise import LOADS, SCRATCH
+from mien_engines.kernels.normalise import LOADS, PLANE_THREADS, SCRATCH
 
 NAMESPACE, NAME = "mien", "AdaIN"
 ID = f"{NAMESPACE}::{NAME}"
@@ -104,7 +104,7 @@ def _pixels(x: Any) -> tuple[int, int]:
 def _threads(pixels: int, pack: int) -> int:
     """As many as read a plane with LOADS loads each, in whole warps, a power of two."""
     wanted = ceil_div(pixels, pack * LOADS)
-    return min(max(1 << (wanted - 1).bit_length(), 32), 1024)
+    return min(max(1 << (wanted - 1).bit_length(), 32), PLANE_THREADS)
 
 
 def _decorated(decorator: Callable[[str], Any], function: Callable[..., Any]) -> None:
