@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -204,6 +204,7 @@ def test_a_library_with_plugins_gets_one_registered(trt: ModuleType) -> None:
         assert plugin.prepared(trt, raw) != raw
     assert plugin.network_flags(trt) == 1 << 2
     told = trt.plugin.told
+    assert len(get_args(told["aot_impl"].__annotations__["return"])) == 4  # it is refused without
     assert told["autotune"](1, 2, 3, 4) == [(", ".join(["FP32|FP16|BF16"] * 4), "LINEAR")]
     x = Recorded.TensorDesc(Sizes((1, 2, 3, 4)), "HALF")
     assert told["register"](x, x, x) == ("like", x)

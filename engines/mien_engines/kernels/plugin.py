@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 from mien_engines.kernels import compiled, onnx_nodes
@@ -59,7 +59,6 @@ def register(library: str = "tensorrt") -> None:
     """Tell TensorRT of the plugin; once in a process."""
     trtp = _plugin_module(library)
     assert trtp is not None, "asked for without plugins"
-    x, gamma, beta = (trtp.TensorDesc,) * 3
 
     def describe(x: Any, gamma: Any, beta: Any) -> Any:
         return x.like()
@@ -70,10 +69,12 @@ def register(library: str = "tensorrt") -> None:
     def kernel(x: Any, gamma: Any, beta: Any, outputs: Any, tactic: Any) -> Any:
         return _kernel(trtp, x)
 
-    # TensorRT reads the types of the description, which it wants as classes of its own.
-    describe.__annotations__ = {"x": x, "gamma": gamma, "beta": beta, "return": trtp.TensorDesc}
-    for function in (combinations, kernel):
-        function.__annotations__ = {}
+    # TensorRT reads these types, and wants classes of its own.
+    inputs = dict.fromkeys(("x", "gamma", "beta"), trtp.TensorDesc)
+    returned = GenericAlias(tuple, (str, bytes, trtp.KernelLaunchParams, trtp.SymIntExprs))
+    describe.__annotations__ = {**inputs, "return": trtp.TensorDesc}
+    combinations.__annotations__ = {}
+    kernel.__annotations__ = {"return": returned}
     _decorated(trtp.register, describe)
     _decorated(trtp.autotune, combinations)
     _decorated(trtp.aot_impl, kernel)
