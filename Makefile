@@ -1,6 +1,7 @@
 # make demo    two portraits, aligned, projected and mixed; no torch is installed
 # make test    everything that is tested, with torch on the CPU
 # make ext     the compiled kernels of mien.ops, for the tests' environment
+# make kernels   the CUDA kernels as machine code and PTX, where nvcc is; NVRTC does it otherwise
 # make check   style, types, layers, the documentation without a warning
 # make docs    the documentation as a site: build/site/index.html
 # make dist    both archives, checked, and installed where there is no compiler
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where there is no compiler, the tests of the kernels say that they are skipped.
 COMPILED := $(if $(shell command -v $(CXX)),$(DEV)/.ext)
 
-.PHONY: demo test test-fast ext check docs dist notices fix bench zoo zoo-smoke clean
+.PHONY: demo test test-fast ext kernels check docs dist notices fix bench zoo zoo-smoke clean
 
 demo: $(RUN)/.ready
 	$(RUN)/bin/mien demo
@@ -31,6 +32,9 @@ test-fast: $(DEV)/.ready $(COMPILED)
 	$(DEV)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 ext: $(DEV)/.ext
+
+kernels: $(DEV)/.ready
+	$(DEV)/bin/python -c "from mien_engines.kernels.compiled import build; print(*build(), sep='\n')"
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
