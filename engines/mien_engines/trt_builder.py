@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien_engines.errors import ArchMismatch, BuildFailed, Cancelled
+from mien_engines.kernels import sources
 from mien_engines.trt_library import Library
 
 Shapes = Mapping[str, tuple[tuple[int, ...], ...]]
@@ -34,7 +35,7 @@ class Built:
 def flags_of(library: Library) -> tuple[str, ...]:
     """What is decided about a build, for the plan's key."""
     has_tf32 = hasattr(library.trt.BuilderFlag, "TF32")
-    plugin = ["AdaIN plugin"] if _plugin(library) else []
+    plugin = [f"AdaIN plugin of kernels {sources.digest()}"] if _plugin(library) else []
     return ("strongly typed", *(["no TF32"] if has_tf32 else []), *plugin)
 
 

@@ -245,12 +245,12 @@ def test_a_plugin_is_used_where_there_is_one(
     plugin.is_offered, plugin.prepared = lambda trt: True, prepared
     plugin.network_flags = lambda trt: 1 << 3
     monkeypatch.setitem(sys.modules, "mien_engines.kernels.plugin", plugin)
-    assert "AdaIN plugin" in flags_of(host.library)
+    assert any(flag.startswith("AdaIN plugin") for flag in flags_of(host.library))
     (plan,) = build(tiny, "trt", graphs=["linear"]).plans
     assert plan.state == "accepted"
     assert seen == [tiny.graph_path("linear").read_bytes()]
     plugin.is_offered = lambda trt: False
-    assert "AdaIN plugin" not in flags_of(host.library)
+    assert not any(flag.startswith("AdaIN plugin") for flag in flags_of(host.library))
 
 
 def test_arguments_that_are_none_are_refused(host: Host, tiny: Bundle) -> None:

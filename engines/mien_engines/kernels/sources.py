@@ -9,7 +9,7 @@ from pathlib import Path
 from mien_engines.errors import MissingDependency
 
 # In a wheel they lie beside the package; in a checkout under cpp_ext.
-INSTALLED = Path(__file__).parents[2] / "mien_kernels"
+INSTALLED = Path(__file__).parents[2] / "mien_cuda" / "kernels"
 CHECKOUT = Path(__file__).parents[3] / "cpp_ext" / "kernels"
 BUILT = "built"  # what `make kernels` leaves, beside the sources
 
