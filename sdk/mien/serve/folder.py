@@ -51,7 +51,8 @@ class JobFolder:
         self._root = root
         try:
             root.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-            self._lock = FileLock(root / "lock", timeout=0)
+            # Taken by one thread and given back by another.
+            self._lock = FileLock(root / "lock", timeout=0, thread_local=False)
             self._lock.acquire()
         except Timeout:
             raise InputError(

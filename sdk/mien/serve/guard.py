@@ -42,11 +42,12 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if (error := self._objection(scope)) is not None:
+        if (error := self.objection(scope)) is not None:
             return await refuse(error, scope, receive, send)
         return await self._app(scope, receive, send)
 
-    def _objection(self, scope: Scope) -> ServiceError | None:
+    def objection(self, scope: Scope) -> ServiceError | None:
+        """Return why a request is not let through, or None."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_own(hosts[0]):
@@ -109,6 +110,6 @@ def _token_of(headers: Headers, scope: Scope) -> str:
     if kind.lower() == "bearer":
         return shown.strip()
     if scope["type"] == "websocket":
-        asked = [part.strip() for part in headers.get("sec-websocket-protocol", "").split(",")]
+        asked = scope.get("subprotocols", ())
         return next((part[6:] for part in asked if part.startswith("token.")), "")
     return ""

@@ -71,7 +71,8 @@ class Jobs:
             for job in self._jobs.values():
                 job.stop.set()
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._folder.close()
 
     @property
