@@ -43,12 +43,12 @@ export function wireAdding({ faces, able, begin, busy }) {
     for (const file of files) await photograph(file, file.name?.replace(/\.[^.]*$/, "") || "photo");
   }
 
-  async function nobody() {
+  async function invent() {
     calm();
     try {
       const seed = crypto.getRandomValues(new Uint32Array(1))[0];
       const out = await post("samples", { seed });
-      faces.choose(await faces.add(out, faces.freeName("nobody")));
+      faces.choose(await faces.add(out, faces.freeName("invented")));
     } catch (error) {
       complain(error);
     }
@@ -59,7 +59,7 @@ export function wireAdding({ faces, able, begin, busy }) {
     await all([...at("file").files]);
     at("file").value = "";
   };
-  at("nobody").onclick = nobody;
+  at("invent").onclick = invent;
   wireDrop(all);
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter(isPicture);

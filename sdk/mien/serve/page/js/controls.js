@@ -9,7 +9,8 @@ const freshId = () => `control-${(count += 1)}`;
 /** A slider with its label and value. changed(value): called while it moves. */
 export function slider(label, { min = 0, max = 1, step = 0.01, value = 0, note = "", show = percent, changed }) {
   const id = freshId();
-  const output = make("output", { htmlFor: id });
+  // The slider itself says its value to those who listen.
+  const output = make("span", { className: "value", ariaHidden: "true" });
   const input = make("input", { type: "range", id, min, max, step, value });
   const place = () => {
     const now = Number(input.value);

@@ -1,13 +1,15 @@
 // The latest wish wins: one request is on its way, at most one waits, and a newer one replaces it.
 
 export class Latest {
-  /** work: async (wish) -> result. done(result, wish), failed(error, wish): told of each. */
-  constructor(work, done, failed) {
-    Object.assign(this, { work, done, failed, running: false, next: undefined });
+  /** work: async (wish) -> result. done(result, wish), failed(error, wish): told of each.
+   *  busy(whether): told when there is something to wait for, and when there is nothing. */
+  constructor(work, done, failed, busy = () => {}) {
+    Object.assign(this, { work, done, failed, busy, running: false, next: undefined });
   }
 
   ask(wish) {
     this.next = wish;
+    this.busy(true);
     if (!this.running) this.#run();
   }
 
@@ -15,6 +17,7 @@ export class Latest {
   drop() {
     this.next = undefined;
     this.dropped = true;
+    this.busy(false);
   }
 
   async #run() {
@@ -31,5 +34,6 @@ export class Latest {
       }
     }
     this.running = false;
+    this.busy(false);
   }
 }

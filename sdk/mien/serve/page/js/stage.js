@@ -21,6 +21,7 @@ export class Stage {
       (wish) => this.#draw(wish),
       (result, wish) => this.#drawn(result, wish),
       (error) => this.#failed(error),
+      (busy) => at("compare").setAttribute("aria-busy", String(busy)),
     );
     at("stop").onclick = () => this.#stopOrGoOn();
     at("save").onclick = () => this.kept && keep(this.kept.blob, this.kept.name);
