@@ -113,7 +113,9 @@ def test_lookalikes_are_those_of_the_sdk(service: Running, studio: Studio) -> No
     large = service.service.store.faces[face].large
     controls = np.linspace(-1, 1, studio.lookalike_controls).tolist()
     expected = studio.lookalikes(large, control=controls).faces[0]
-    np.testing.assert_array_equal(drawn(service, "lookalike", face=face, controls=controls), expected)
+    np.testing.assert_array_equal(
+        drawn(service, "lookalike", face=face, controls=controls), expected
+    )
     refused = service.client.post(f"{API}/lookalike", json={"face": face, "controls": [0.0]})
     assert (refused.status_code, refused.json()["code"]) == (422, "InputError")
 

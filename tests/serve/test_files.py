@@ -33,9 +33,7 @@ def test_there_is_nothing_beside_the_pages_own_files(service: Running, path: str
 
 @pytest.mark.parametrize("where", ["faces", "jobs"])
 @pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "%00", "0" * 31, "A" * 32, "g" * 32])
-def test_a_name_that_is_none_of_ours_names_nothing(
-    service: Running, where: str, name: str
-) -> None:
+def test_a_name_that_is_none_of_ours_names_nothing(service: Running, where: str, name: str) -> None:
     for tail in ("", "/picture"):
         assert service.client.get(f"{API}/{where}/{name}{tail}").status_code in (404, 422)
     unknown = service.client.get(f"{API}/{where}/{'0' * 32}")

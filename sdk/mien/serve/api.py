@@ -81,7 +81,9 @@ def router(service: Service) -> APIRouter:
         """A face, as its photograph's answer had it."""
         return _face_out(faces[name])
 
-    @api.get("/faces/{name}/picture", tags=["faces"], response_class=Response, responses={200: PICTURE})
+    @api.get(
+        "/faces/{name}/picture", tags=["faces"], response_class=Response, responses={200: PICTURE}
+    )
     async def face_picture(name: Named, request: Request) -> Response:
         """The aligned crop of a face."""
         crop = Picture(faces[name].large, faces[name].how or ("align",))
@@ -177,7 +179,9 @@ def router(service: Service) -> APIRouter:
 
         return StreamingResponse(stream(records()), media_type="text/event-stream")
 
-    @api.get("/jobs/{name}/picture", tags=["jobs"], response_class=Response, responses={200: PICTURE})
+    @api.get(
+        "/jobs/{name}/picture", tags=["jobs"], response_class=Response, responses={200: PICTURE}
+    )
     async def job_picture(name: Named, request: Request) -> Response:
         """What a job found so far."""
         named = jobs[name]
@@ -233,7 +237,7 @@ def _face_out(face: Face) -> wire.FaceOut:
     return wire.FaceOut(
         id=face.id,
         picture=f"{PREFIX}/faces/{face.id}/picture",
-        quad=None if aligned is None else [(float(x), float(y)) for x, y in aligned.quad],
+        quad=None if aligned is None else aligned.quad.tolist(),
         flags=[] if aligned is None else list(aligned.flags),
         ready=face.code is not None,
         pastes=aligned is not None,
@@ -292,7 +296,7 @@ def _common(asked: Any) -> dict[str, Any]:
 
 
 def _file(data: bytes, kind: str, name: str, done: Done[Any] | None = None) -> Response:
-    """A picture to be kept: of this type whatever its bytes look like, and never opened as a page."""
+    """A picture to be kept: of this type whatever its bytes look like, never opened as a page."""
     headers = {"Content-Disposition": f'attachment; filename="mien-{name}.{kind}"'}
     if done is not None:
         waited, took = 1e3 * done.waited, 1e3 * done.took

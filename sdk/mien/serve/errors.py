@@ -1,19 +1,19 @@
 """What the service refuses, and every error's status and body.
 
-    MienError
-    └── ServiceError
-        ├── InvalidRequest    422  a field that is missing, unknown or out of range
-        ├── NotJson           400  a body that cannot be read as JSON
-        ├── NoToken           401  the token is missing or wrong
-        ├── Forbidden         403  a host or an origin that is not the service's own
-        ├── NotFound          404  no such address, face, style, picture or job
-        ├── NotAllowed        405  another method
-        ├── TooSlow           408  the request does not arrive in time
-        ├── Conflict          409  the job or the face is in no state for it
-        ├── BodyTooLarge      413  more bytes than allowed
-        ├── WrongType         415  neither JSON nor a picture
-        ├── Busy              429  all places are taken
-        └── Deadline          503  it would have waited for too long
+MienError
+└── ServiceError
+    ├── InvalidRequest    422  a field that is missing, unknown or out of range
+    ├── NotJson           400  a body that cannot be read as JSON
+    ├── NoToken           401  the token is missing or wrong
+    ├── Forbidden         403  a host or an origin that is not the service's own
+    ├── NotFound          404  no such address, face, style, picture or job
+    ├── NotAllowed        405  another method
+    ├── TooSlow           408  the request does not arrive in time
+    ├── Conflict          409  the job or the face is in no state for it
+    ├── BodyTooLarge      413  more bytes than allowed
+    ├── WrongType         415  neither JSON nor a picture
+    ├── Busy              429  all places are taken
+    └── Deadline          503  it would have waited for too long
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ Push = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Steps = Annotated[int, Field(ge=1, le=2000)]
 Blocks = Literal["all", "coarse", "middle", "fine"]
+Corner = Annotated[list[float], Field(min_length=2, max_length=2)]
 Kind = Literal["png", "jpeg", "webp"]
 
 
@@ -141,7 +142,7 @@ class FaceOut(BaseModel):
 
     id: str
     picture: str = Field(description="Address of the aligned crop.")
-    quad: list[tuple[float, float]] | None = Field(
+    quad: list[Corner] | None = Field(
         description="Corners of the crop in the photograph, px: top left, then anticlockwise."
     )
     flags: list[str] = Field(description="What may make it a poor one: small, cut off, profile.")
