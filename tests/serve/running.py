@@ -58,9 +58,10 @@ class Held(Studio):
 
 @dataclass
 class Running:
-    """A service: its port, its inside, and a client of it."""
+    """A service: its port, its inside, its folder of jobs, and a client of it."""
 
     port: int
+    folder: Path
     service: Service
     client: httpx.Client
 
@@ -107,7 +108,7 @@ def running(
     base = f"http://127.0.0.1:{port}"
     try:
         with httpx.Client(base_url=base, timeout=PATIENCE_S) as client:
-            yield Running(port, served.state.service, client)
+            yield Running(port, folder, served.state.service, client)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

@@ -25,10 +25,18 @@ LIMITS = Limits(queue=2, abandoned_s=0.2, job_s=60.0)
 STEPS = 6
 
 
-@pytest.fixture
-def one(held: Held, tmp_path: Path) -> Iterator[Running]:
-    with running(held, tmp_path / "jobs", limits=LIMITS) as started:
+@pytest.fixture(scope="module")
+def shared_one(holding: Held, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(holding, tmp_path_factory.mktemp("jobs"), limits=LIMITS) as started:
         yield started
+
+
+@pytest.fixture
+def one(shared_one: Running, held: Held) -> Iterator[Running]:
+    """A service without a job."""
+    yield shared_one
+    for job in shared_one.client.get(f"{API}/jobs").json():
+        shared_one.client.delete(f"{API}/jobs/{job['id']}")
 
 
 def submit(one: Running, face: str, **more: Any) -> httpx.Response:
@@ -148,10 +156,10 @@ def test_a_job_that_is_to_be_kept_goes_on_alone(one: Running, held: Held) -> Non
     assert one.ended(job)["state"] == "done"
 
 
-def test_a_removed_job_leaves_nothing_on_disk(one: Running, held: Held, tmp_path: Path) -> None:
+def test_a_removed_job_leaves_nothing_on_disk(one: Running, held: Held) -> None:
     job = submit(one, one.nobody()).json()["id"]
     begun(held)
-    place = tmp_path / "jobs" / job
+    place = one.folder / job
     assert place.stat().st_mode & 0o077 == 0
     assert one.client.delete(f"{API}/jobs/{job}").status_code == 204
     assert one.client.get(f"{API}/jobs/{job}").status_code == 404
@@ -202,9 +210,9 @@ def test_a_stopped_service_goes_on_with_its_jobs_at_the_next_start(
         assert one.client.get(f"{API}/jobs/{jobs[0]}/picture").status_code == 200
 
 
-def test_two_services_do_not_share_a_folder(one: Running, studio: Studio, tmp_path: Path) -> None:
+def test_two_services_do_not_share_a_folder(one: Running, studio: Studio) -> None:
     with pytest.raises(InputError, match="another service keeps its jobs in"):
-        Service(studio, tmp_path / "jobs", Limits())
+        Service(studio, one.folder, Limits())
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -213,22 +221,20 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
         JobFolder(tmp_path / "file" / "jobs")
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"id": "x"}', "{" * 10_000])
-def test_a_damaged_job_is_left_out_and_others_are_taken_up(
-    one: Running, held: Held, tmp_path: Path, damage: str
-) -> None:
+def test_a_damaged_job_is_left_out_and_others_are_taken_up(one: Running, held: Held) -> None:
     let(held, STEPS)
     job = submit(one, one.nobody()).json()["id"]
     one.ended(job)
-    bad = tmp_path / "jobs" / ("0" * 32)
-    bad.mkdir()
-    (bad / "job.json").write_text(damage)
-    (tmp_path / "jobs" / "notes").mkdir()  # somebody else's
+    for i, damage in enumerate(("", "{}", "[]", '{"id": "x"}', "{" * 10_000)):
+        bad = one.folder / f"{i:032x}"
+        bad.mkdir()
+        (bad / "job.json").write_text(damage)
+    (one.folder / "notes").mkdir()  # somebody else's
     folder = JobFolder.__new__(JobFolder)
-    folder._root = tmp_path / "jobs"
+    folder._root = one.folder
     assert [found.id for found, _ in folder.load()] == [job]
-    assert not bad.exists()
-    assert (tmp_path / "jobs" / "notes").exists()
+    assert not list(one.folder.glob("0000*"))
+    assert (one.folder / "notes").exists()
 
 
 def test_ended_jobs_are_forgotten_when_they_are_too_many(held: Held, tmp_path: Path) -> None:
