@@ -82,6 +82,7 @@ def app(
     served.add_middleware(Guard, hosts=hosts, literals=literals, token=token)
     served.add_middleware(Timed, metrics=service.metrics)
     served.add_middleware(SafeHeaders)
+    served.openapi()  # builds every route now, in this thread, and not within the first request
     return served
 
 
