@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.serve.running import Running, running
+from tests.serve.running import API, Running, running
 
 import mien
 from mien import provenance
@@ -63,6 +63,8 @@ def served(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def visit(browser: Any, served: Running) -> Iterator[Callable[..., Any]]:
     """Opens the page as somebody new; what the browser complains of fails the test."""
+    for job in served.client.get(f"{API}/jobs").json():  # the page brings their faces back
+        served.client.delete(f"{API}/jobs/{job['id']}")
     contexts, complaints = [], []
 
     def opened(*, port: int | None = None, path: str = "/", **options: Any) -> Any:
