@@ -66,6 +66,7 @@ export function wireAdding({ faces, able, begin, busy }) {
     if (files.length) all(files);
   });
   wirePortraits(able.portraits, photograph);
+  at("stays").textContent = whereItGoes();
   return { photograph };
 }
 
@@ -108,6 +109,12 @@ function wirePortraits(addresses, photograph) {
       );
     }),
   );
+}
+
+/** Where photographs go, in a sentence. */
+function whereItGoes() {
+  const here = ["127.0.0.1", "localhost", "[::1]"].includes(location.hostname);
+  return here ? "It stays on this machine." : `It goes to ${location.host} alone.`;
 }
 
 const isPicture = (file) => file.type.startsWith("image/");

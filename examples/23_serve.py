@@ -1,6 +1,6 @@
 """Use the service as a program does: a face, a picture with an expression, a job's progress.
 
-python examples/21_serve.py
+python examples/23_serve.py
 
 The service runs in this process here; `mien serve` is one of its own.
 """
