@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.serve.running import API, Running, running
 from tests.serve.sockets import LiveClient, Refused, answer_to
 
+import mien.serve
 from mien.cli.main import main
 from mien.cli.serve import command
-from mien.errors import InputError
+from mien.errors import BackendUnavailable, InputError, MissingDependency
 from mien.serve.application import app
 from mien.serve.guard import Guard, host_of, is_loopback
-from mien.serve.process import address, check_host, run
+from mien.serve.process import _listen, address, check_host, run
 from mien.studio import Studio
 
 TOKEN = "a-token-of-thirty-two-letters-xx"
@@ -177,3 +180,19 @@ def test_two_hosts_are_no_host(service: Running) -> None:
     request = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n"
     status = answer_to(service.port, request, timeout=2).split(b" ")[1]
     assert status in (b"400", b"403")
+
+
+def test_a_port_that_is_taken_is_said_and_small_answers_do_not_wait_for_more() -> None:
+    with closing(_listen("127.0.0.1", 0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # by which asyncio sets TCP_NODELAY
+        with pytest.raises(BackendUnavailable, match="cannot be listened on"):
+            _listen("127.0.0.1", listening.getsockname()[1])
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
+
+    monkeypatch.setattr("mien.serve.importlib.import_module", missing)
+    with pytest.raises(MissingDependency, match=r"pip install 'mien\[serve\]'"):
+        _ = mien.serve.run
