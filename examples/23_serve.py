@@ -25,7 +25,7 @@ def post(path: str, **asked: object) -> bytes:
         return answer.read()
 
 
-with mien.Studio("demo") as studio:
+with mien.Studio("demo", backend="ort") as studio:
     served = uvicorn.Config(app(studio, folder="jobs"), port=8778, ws="wsproto", log_level="error")
     server = uvicorn.Server(served)
     threading.Thread(target=server.run).start()
