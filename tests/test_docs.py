@@ -39,6 +39,7 @@ PROJECTING = (
     "09_presets",
     "10_swap",
     "14_gatys",
+    "23_serve",
 )
 # Families that examples need and that mien may come without; tests/export runs these examples too,
 # with bundles of random networks.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,22 @@ def load(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> U8:
     path = Path(path)
     check_file(path, "a picture file")
     try:
-        with path.open("rb") as file, _reader(path, file) as opened:
+        with path.open("rb") as file:
+            return _read(path, file, max_pixels)
+    except OSError as error:
+        raise _fault(path, error) from error
+
+
+def load_bytes(data: bytes, *, name: str = "the picture", max_pixels: int = MAX_PIXELS) -> U8:
+    """Read a picture that is in memory, as `load` reads a file; name: for messages."""
+    if not data:
+        raise DecodeError(f"{name} is empty", hint="Send the file's bytes")
+    return _read(Path(name), io.BytesIO(data), max_pixels)
+
+
+def _read(path: Path, file: BinaryIO, max_pixels: int) -> U8:
+    try:
+        with _reader(path, file) as opened:
             _check_header(path, opened, max_pixels)
             opened.load()
             return np.array(_upright(_srgb(opened), _orientation(opened)))
@@ -94,7 +110,7 @@ def check_file(path: Path, what: str) -> None:
         raise DecodeError(f"{shown(path)} is empty", hint="Copy or download it again")
 
 
-def _reader(path: Path, file: io.BufferedReader) -> ImageFile.ImageFile:
+def _reader(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
     """Return the reader of the file's format, which has read its header.
 
     Pillow.open would do the same, but warn of pictures that max_pixels allows.

@@ -50,9 +50,23 @@ class FamilyVerbs(ABC):
     ) -> AlignedFace:
         """Cut a face out of a photograph; `Studio.align` says how."""
 
+    def open_family(self, family: str) -> None:
+        """Open a family's bundle now, and not at its first use. Raises ArchMismatch for none."""
+        _ = self._networks[family]
+
     def face_size(self, family: str) -> int:
         """Width and height in px of the faces that a family's network takes: "vaegan", ..."""
         return size_of(self._networks[family])
+
+    @property
+    def lookalike_controls(self) -> int:
+        """Numbers that a look-alike is drawn under."""
+        return size_of(self._networks[lookalike.FAMILY], "control")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains that `translate` draws in, or their numbers."""
+        return translation.domain_names(self._networks[translation.FAMILY])
 
     def merge(
         self,

@@ -21,7 +21,7 @@ from mien import provenance
 from mien.decode import load, shown
 from mien.errors import InputError
 
-__all__ = ["Image", "Picture", "as_rgb", "load", "save"]
+__all__ = ["Image", "Picture", "as_rgb", "encode", "load", "save"]
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -48,6 +48,10 @@ class Picture:
     def save(self, path: str | Path, *, mark: bool = True) -> Path:
         """Write PNG, JPEG or WebP, by suffix. Without mark the file does not say who made it."""
         return save(self.array, path, edits=self.edits, sources=self.sources, mark=mark)
+
+    def encode(self, kind: str = "png", *, mark: bool = True) -> bytes:
+        """Return the bytes of a file: "png", "jpeg" or "webp"; as `save` writes them."""
+        return encode(self.array, kind, edits=self.edits, sources=self.sources, mark=mark)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.array, dtype=dtype, copy=copy)
@@ -113,6 +117,30 @@ def save(
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def encode(
+    image: U8,
+    kind: str = "png",
+    *,
+    edits: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    mark: bool = True,
+) -> bytes:
+    """Return the bytes that `save` would write: of a "png", a "jpeg" or a "webp".
+
+    Raises InputError for another kind, or sides that the format does not hold.
+    """
+    name = SUFFIXES.get(f".{kind}")
+    if name is None:
+        raise InputError(f"pictures are not written as {kind!r}", hint="png, jpeg or webp")
+    made = provenance.of_mien(edits, sources) if mark else None
+    buffer = io.BytesIO()
+    try:
+        Pillow.fromarray(as_rgb(image)).save(buffer, name, **_options(name, made))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the picture cannot be a {kind}: {error}", hint="Take png") from error
+    return buffer.getvalue()
 
 
 def check_name(path: Path) -> str:

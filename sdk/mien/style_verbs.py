@@ -33,15 +33,22 @@ if TYPE_CHECKING:
     from mien.realtime.viewers import Viewer
 
 
+Styles = Image | Style | Sequence[Image | Style]
+
+
 class StyleVerbs:
     """What a studio does with the families adain and vgg."""
 
     _networks: Networks
 
+    def encode_style(self, style: Image) -> Style:
+        """Read a style once; `stylize` and `style_edit` take it in the picture's place."""
+        return self._styles(style)[0][0]
+
     def stylize(
         self,
         content: AlignedFace | Image,
-        style: Image | Sequence[Image],
+        style: Styles,
         *,
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
@@ -52,9 +59,9 @@ class StyleVerbs:
         """Draw a picture of any size in the style of one or more others (AdaIN, one pass).
 
         Args:
-            style: a picture, or several: they are blended by weights, or laid side by side by
-                masks, one of the content's height and width each, float32 in 0..1. "mosaic",
-                "print", "strokes" and "waves" come with mien.
+            style: a picture, what `encode_style` made of one, or several: they are blended by
+                weights, or laid side by side by masks, one of the content's height and width
+                each, float32 in 0..1. "mosaic", "print", "strokes" and "waves" come with mien.
             strength: 0 redraws the content, 1 takes the whole style.
             match_colour: how far what the network draws is given the style's mean colour and the
                 covariance of its colours, 0 to 1; the paper has 0.
@@ -133,7 +140,7 @@ class StyleVerbs:
 
     def style_edit(
         self,
-        style: Image | Sequence[Image],
+        style: Styles,
         *,
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
@@ -251,10 +258,15 @@ class StyleVerbs:
         )  # fmt: skip
         return run(source, edit, viewer, **options)
 
-    def _styles(self, style: Image | Sequence[Image]) -> tuple[list[Style], tuple[str, ...]]:
+    def _styles(self, style: Styles) -> tuple[list[Style], tuple[str, ...]]:
         """Styles of one or more pictures, and the names of those as sources."""
-        engine, pictures = self._networks["adain"], style_pictures(style)
-        return [style_of(engine, picture) for picture in pictures], tuple(map(digest, pictures))
+        engine = self._networks["adain"]
+        several = [style] if isinstance(style, Style | str | Path | Picture | np.ndarray) else style
+        found = [
+            one if isinstance(one, Style) else style_of(engine, style_pictures(one)[0])
+            for one in several
+        ]
+        return found, tuple(one.source for one in found)
 
 
 def style_pictures(style: Image | Sequence[Image]) -> list[NDArray[np.uint8]]:

@@ -43,6 +43,7 @@ VERBS = {
     "lookalikes": "Draw faces that share a face's identity, or a labelled set.",
     "render": "Draw a code, or a face that does not exist.",
     "scale": "Run a verb over a folder, a manifest or films: in processes, or on Ray.",
+    "serve": "Open the studio in the browser, and its HTTP API (needs mien[serve]).",
     "provenance": "Say what a picture's file states of its making.",
 }
 PLUGINS = "mien.commands"  # entry points: verbs of other packages

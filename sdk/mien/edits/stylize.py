@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mien.edits.colour import Palette, moved_colours, palette_of, with_hues_of
 from mien.errors import InputError
+from mien.provenance import digest
 from mien_engines import Engine
 
 U8 = NDArray[np.uint8]
@@ -24,17 +25,21 @@ LARGEST = 4096  # px, of a side
 
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What is taken of a picture: mean and deviation of each feature plane, [1, C], its palette."""
+    """What is taken of a picture: mean and deviation of each feature plane, [1, C], its palette.
+
+    source: of the picture, as `mien.provenance.digest` names it; "" of a blend.
+    """
 
     mean: F32
     deviation: F32
     palette: Palette
+    source: str = ""
 
 
 def style_of(engine: Engine, picture: U8) -> Style:  # [H, W, 3], RGB
     """Return the style of a picture of any size, as far as it is not tiny. Raises InputError."""
     found = engine.run("style", picture=_fitted(engine, picture, "style")[None])
-    return Style(found["mean"], found["deviation"], palette_of(picture))
+    return Style(found["mean"], found["deviation"], palette_of(picture), digest(picture))
 
 
 def blended(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Style:

@@ -1,0 +1,40 @@
+"""Use the service as a program does: a face, a picture with an expression, a job's progress.
+
+python examples/23_serve.py
+
+The service runs in this process here; `mien serve` is one of its own.
+"""
+
+import json
+import threading
+import time
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import uvicorn
+
+import mien
+from mien.serve import app
+
+API = "http://127.0.0.1:8778/api/v1"
+
+
+def post(path: str, **asked: object) -> bytes:
+    kind = {"Content-Type": "application/json"}
+    with urlopen(Request(f"{API}/{path}", json.dumps(asked).encode(), kind)) as answer:
+        return answer.read()
+
+
+with mien.Studio("demo", backend="ort") as studio:
+    served = uvicorn.Config(app(studio, folder="jobs"), port=8778, ws="wsproto", log_level="error")
+    server = uvicorn.Server(served)
+    threading.Thread(target=server.run).start()
+    while not server.started:
+        time.sleep(0.05)
+    face = json.loads(post("samples", seed=3))["id"]
+    Path("happy.png").write_bytes(post("express", face=face, expression="happy"))
+    job = json.loads(post("jobs", verb="project", face=face, steps=8))["id"]
+    with urlopen(f"{API}/jobs/{job}/events") as events:  # server-sent, until the job's end
+        for line in events:
+            print(line.decode().strip()[:120])
+    server.should_exit = True
