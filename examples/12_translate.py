@@ -2,7 +2,7 @@
 
 python examples/12_translate.py [BUNDLE]
 
-The bundle is of family starganv2: mien export starganv2 nets_ema.ckpt -o BUNDLE.
+None means the network that comes with mien, between women (domain 0) and men (1).
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def merge(studio: Studio, out: Path) -> None:
 
 def translate(studio: Studio, out: Path) -> None:
     women, men = sampled(studio, WOMEN), sampled(studio, MEN)
-    studio.translate_sheet(women, men, domain=1).save(out / "translate.png")
-    studio.translate_sheet(men, women, domain=0).save(out / "translate-back.png")
+    studio.translate_sheet(women, men, domain=1).save(out / "translate.jpg")
+    studio.translate_sheet(men, women, domain=0).save(out / "translate-back.jpg")
     styles = [studio.face_style(reference=man, domain=1) for man in men]
     studio.translate_between(women[0], styles).save(out / "translate.webp")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mien_export.checkpoints.arcface import read_arcface
@@ -16,7 +15,6 @@ from mien_export.families.arcface import framing, network
 from mien_export.nets.recogniser import Recogniser
 
 EMBEDDER = Path(__file__).parent / "embedder" / "embedder.safetensors"
-TEMPERATURE = 0.1  # of cosines
 
 
 class Likeness:
@@ -36,10 +34,3 @@ class Likeness:
         with torch.no_grad():
             wanted = [self.embedded(images) for images in originals]
         return 1 - torch.stack([(found * other).sum(1).mean() for other in wanted]).mean()
-
-    def told_apart(self, drawn: Tensor, originals: Tensor) -> Tensor:
-        """Cross-entropy of finding each drawn face's original among all of the batch (InfoNCE)."""
-        with torch.no_grad():
-            wanted = self.embedded(originals)
-        cosines = self.embedded(drawn) @ wanted.T
-        return F.cross_entropy(cosines / TEMPERATURE, torch.arange(len(drawn)))

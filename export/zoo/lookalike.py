@@ -5,8 +5,7 @@
 In turn: faces drawn again with all controls at zero (L1, VGG features), and with random controls,
 which have no target: an adversary judges the picture, a second head must read the controls from it
 (InfoGAN, Chen et al. 2016: what cannot be read is not used), and the encoder must find the same
-identity in it. Of both, mien's embedder must take the picture for the face, and must tell it from
-the other faces of the batch.
+identity in it. Of both, mien's embedder must take the picture for the face.
 RUN/lookalike.safetensors is what `mien export lookalike` reads. The published project states
 neither sizes nor losses; all but the 70, the 10 and where they enter is ours.
 """
@@ -37,7 +36,7 @@ PIXELS, FEATURES = 2.0, 0.5
 ADVERSARIAL, FREE = 0.05, 0.3  # weight of the adversary on reconstructions and on free controls
 READ, SAME = 0.15, 0.5  # weights: the controls can be read, the identity stays
 KEPT = 0.2  # weight of the face's features where controls are free
-LIKE, APART = 1.0, 0.3  # weights of the likeness, and of finding the face among others
+LIKE = 1.0  # weight of the likeness
 SIZE = 1e-3  # penalty on large identities
 
 
@@ -105,7 +104,7 @@ class LookalikeTraining(Training):
             wanted = self.features(real)
         near = PIXELS * F.l1_loss(fake, real)
         near = near + FEATURES * feature_distance(self.features(fake), wanted)
-        near = near + self._unlike(fake, real)
+        near = near + LIKE * self.likeness.distance(fake, real)
         return near + SIZE * identity.square().mean(), fake
 
     def _free(self, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,12 +119,8 @@ class LookalikeTraining(Training):
         seen = self.features(fake)
         read = F.mse_loss(self.reader(seen), control) * 3  # 1 for a blind guess
         same = F.mse_loss(again, identity) / identity.var()
-        like = self._unlike(fake, real) + KEPT * feature_distance(seen, wanted)
+        like = LIKE * self.likeness.distance(fake, real) + KEPT * feature_distance(seen, wanted)
         return READ * read + SAME * same + like, fake
-
-    def _unlike(self, fake: Tensor, real: Tensor) -> Tensor:
-        apart = self.likeness.told_apart(fake, real)
-        return LIKE * self.likeness.distance(fake, real) + APART * apart
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:

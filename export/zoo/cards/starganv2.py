@@ -62,7 +62,7 @@ class Classifier:
         rows = []
         for batch in np.split(pictures, range(BATCH, len(pictures), BATCH)):
             taps = self._features(as_images(batch))[2:]
-            quarters = [F.adaptive_avg_pool2d(x, 4).flatten(1) for x in taps]
+            quarters = [F.adaptive_avg_pool2d(x.float(), 4).flatten(1) for x in taps]
             rows.append(torch.cat(quarters, 1))
         return torch.cat(rows)
 

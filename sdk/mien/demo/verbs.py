@@ -50,11 +50,6 @@ def _swapped(studio: Studio, face: Face, other: Face) -> Picture:
     return found.picture
 
 
-def _translated(studio: Studio, face: Face, other: Face) -> Picture:
-    """In the second domain, in which every picture has a style, whoever is on it."""
-    return studio.translate(face.crop, reference=other.crop, domain=1)
-
-
 def _painted(studio: Studio, face: Face, _: Face) -> Picture:
     return studio.gatys(face.large, "mosaic", PAINTING).picture
 
@@ -64,7 +59,9 @@ VERBS = (
     Verb("swap: the other's identity", "demo", _swapped),
     Verb("merge: with the other", "vaegan", lambda s, face, other: s.merge(face.crop, other.crop)),
     Verb("lookalikes: one", "lookalike", lambda s, face, _: s.lookalikes(face.crop, 1).picture(0)),
-    Verb("translate: as a man", "starganv2", _translated),
+    # By the domain's mean style: nothing is known of who is on the pictures.
+    Verb("translate: as a man", "starganv2", lambda s, face, _: s.translate(face.crop, domain=1)),
+    Verb("translate: as a woman", "starganv2", lambda s, face, _: s.translate(face.crop, domain=0)),
     Verb("stylize: waves", "adain", lambda studio, face, _: studio.stylize(face.large, "waves")),
     Verb(
         "gatys: mosaic", "vgg", lambda s, face, _: s.gatys(face.large, "mosaic", PAINTING).picture
