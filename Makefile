@@ -14,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv-run
 DEV := .venv-dev
 # Files are kept together: their fixtures export networks, which takes longer than the tests.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Where there is no compiler, the tests of the kernels say that they are skipped.

@@ -38,7 +38,7 @@ def command(
     films: Annotated[
         bool, typer.Option("--films/--no-films", help="Models that hold a style for a sequence.")
     ] = True,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy files, do not link them.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Weights for each model, no links.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these models.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:  # fmt: skip

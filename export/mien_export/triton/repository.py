@@ -22,8 +22,6 @@ WEIGHTS = "weights.safetensors"  # what the ONNX files of a bundle point into, b
 CONFIG = "config.pbtxt"
 PRECISIONS = ("f32", "fp16")
 
-Put = Callable[[Path, Path], object]  # a file of the bundle -> its place in the repository
-
 
 @dataclass(frozen=True)
 class Written:
@@ -62,7 +60,8 @@ def export_triton(
         precision: "fp16" takes the forms that compute in float16, where graphs have one.
         prefix: of the models' names; None means the bundle's.
         films: also write the models that hold a style for a sequence of frames (needs onnx).
-        copy: copy files; else they are linked where that is possible, which takes no space.
+        copy: a copy of the weights for each model; else the models link to the first one's copy
+            where that is possible, and the weights take space once.
         overwrite: replace models of these names.
 
     Each model appears in the repository when it is whole.
@@ -77,15 +76,16 @@ def export_triton(
     shots = films_of(bundle.spec, frozenset(files)) if films and backend == "ort" else ()
     every, shot = _models(bundle, files, shots, serving, backend, prefix)
     _check_free(folder, every, overwrite)
-    put: Put = shutil.copyfile if copy else _link_or_copy
+    weights = _Weights(bundle.folder / WEIGHTS, copy)
 
     def fill(model: Model, place: Path) -> None:
         if model.graph is not None:
-            put(files[model.graph], place / models.BACKENDS[backend][1])
+            shutil.copyfile(files[model.graph], place / models.BACKENDS[backend][1])
         if model.name in shot:
             _write_film(shot[model.name], files, place)
-        if backend == "ort" and (model.graph is not None or model.name in shot):
-            _put_weights(bundle, place, put)
+        needed = backend == "ort" and WEIGHTS in bundle.spec.files
+        if needed and (model.graph is not None or model.name in shot):
+            weights.put(place / WEIGHTS, folder / model.name / VERSION / WEIGHTS)
 
     try:
         _write(folder, every, fill)
@@ -205,15 +205,31 @@ def _write_film(film: Film, files: dict[str, Path], place: Path) -> None:
     (place / models.BACKENDS["ort"][1]).write_bytes(model.SerializeToString())
 
 
-def _put_weights(bundle: Bundle, place: Path, put: Put) -> None:
-    if WEIGHTS in bundle.spec.files:
-        put(bundle.folder / WEIGHTS, place / WEIGHTS)
+@dataclass
+class _Weights:
+    """The bundle's weights: copied for the first model, linked to that copy for the others.
+
+    Not linked to the bundle's own: onnx refuses a file of several links, as an attack may have
+    made them, and the bundle could not be built or exported again.
+    """
+
+    source: Path
+    copy: bool
+    first: Path | None = None
+
+    def put(self, place: Path, becomes: Path) -> None:
+        """Put them at place, which is renamed to `becomes` when its model is whole."""
+        if self.copy or self.first is None:
+            shutil.copyfile(self.source, place)
+        else:
+            _link_or_copy(self.first, place)
+        self.first = becomes
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another file system, or one without links
+    except OSError:  # a file system without links
         shutil.copyfile(source, target)
 
 
