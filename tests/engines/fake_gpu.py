@@ -104,7 +104,7 @@ class FakeDevice(Device):
 
     def at(self, address: int, nbytes: int) -> Bytes:
         """The bytes at an address, which must be of one living piece of memory."""
-        for block in self.memory.values():
+        for block in tuple(self.memory.values()):  # others allocate meanwhile
             offset = address - block.ctypes.data
             if 0 <= offset and offset + nbytes <= block.nbytes:
                 return block[offset : offset + nbytes]
