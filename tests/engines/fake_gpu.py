@@ -102,6 +102,17 @@ class FakeDevice(Device):
                 self.shared.append(stream)
             self.streams[stream].append(work)
 
+    def _captures(self) -> int:
+        """How many captures the calling thread is in: those of others do not bind it."""
+        return getattr(self._current, "captures", 0)
+
+    def _has_queued(self) -> bool:
+        """Whether the calling thread has work in a stream. That of others is not this memory's."""
+        thread = threading.get_ident()
+        with self._mutex:
+            own = [stream for stream, driver in self.drivers.items() if driver == thread]
+            return any(self.streams.get(stream) for stream in own)
+
     def at(self, address: int, nbytes: int) -> Bytes:
         """The bytes at an address, which must be of one living piece of memory."""
         for block in tuple(self.memory.values()):  # others allocate meanwhile
@@ -113,7 +124,7 @@ class FakeDevice(Device):
         return np.frombuffer(outside, np.uint8)
 
     def allocate_impl(self, nbytes: int) -> int:
-        assert not self.capturing, "memory was allocated in a capture"
+        assert not self._captures(), "memory was allocated in a capture"
         self.note("allocate", nbytes)
         block = np.full(nbytes, 0xAB, np.uint8)  # not zero: forgotten uploads show
         self.memory[block.ctypes.data] = block
@@ -121,11 +132,11 @@ class FakeDevice(Device):
 
     def free_impl(self, address: int) -> None:
         self.note("free", address)
-        assert not any(self.streams.values()), "memory was freed while work was queued"
+        assert not self._has_queued(), "memory was freed while work was queued"
         del self.memory[address]
 
     def pin_impl(self, nbytes: int) -> Bytes:
-        assert not self.capturing, "memory was pinned in a capture"
+        assert not self._captures(), "memory was pinned in a capture"
         self.note("pin", nbytes)
         block = np.full(nbytes, 0xCD, np.uint8)
         self.pins[block.ctypes.data] = block
@@ -133,7 +144,7 @@ class FakeDevice(Device):
 
     def unpin_impl(self, array: Bytes) -> None:
         self.note("unpin", array.ctypes.data)
-        assert not any(self.streams.values()), "pinned memory was freed while work was queued"
+        assert not self._has_queued(), "pinned memory was freed while work was queued"
         del self.pins[array.ctypes.data]
 
     def open_stream_impl(self) -> int:
@@ -162,10 +173,11 @@ class FakeDevice(Device):
 
     def synchronize_impl(self, stream: int) -> None:
         self.note("synchronize", stream)
-        queued, self.streams[stream] = self.streams[stream], []
-        for work in queued:
-            work()
-        self.drivers.pop(stream, None)
+        with self._mutex:  # who waits for a stream that another thread works off waits for that
+            queued, self.streams[stream] = self.streams[stream], []
+            for work in queued:
+                work()
+            self.drivers.pop(stream, None)
 
     def wait_impl(self) -> None:
         for stream in list(self.streams):
@@ -174,9 +186,11 @@ class FakeDevice(Device):
     def begin_capture_impl(self, stream: int) -> None:
         self.note("begin capture", stream)
         self.capturing[stream] = []
+        self._current.captures = self._captures() + 1
 
     def end_capture_impl(self, stream: int) -> Any:
         recorded = self.capturing.pop(stream)
+        self._current.captures -= 1
         self.note("end capture", stream)
         number = next(self._numbers)
         self.graphs[number] = recorded
