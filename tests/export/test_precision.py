@@ -154,7 +154,7 @@ def test_in_bf16_maps_have_the_range_of_float32(
     types = {node.attribute[0].i for node in form.graph.node if node.op_type == "Cast"}
     assert types == {TensorProto.FLOAT, TensorProto.BFLOAT16}
     evaluate = ReferenceEvaluator(form).run
-    ws = 10_000 * rng.standard_normal((1, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
+    ws = 100_000 * rng.standard_normal((1, CONFIG.num_ws, CONFIG.w_dim)).astype(np.float32)
     expected, found = run(drawing, ws=ws)[0], evaluate(None, {"ws": ws})[0]
     assert found.dtype == np.float32
     assert np.abs(expected).max() > 65_504  # more than float16 holds
