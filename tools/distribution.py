@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 LARGEST = 40  # MB, of each
 # By the first folder of a wheel, and of an archive of sources behind its own.
-WHEEL = {"mien", "mien_engines", "mien_export"}
+WHEEL = {"mien", "mien_cuda", "mien_engines", "mien_export"}
 SOURCES = {"sdk", "engines", "export", "cpp_ext"}
 PAGES = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"} | {
     "LICENSE",
