@@ -361,6 +361,7 @@ def test_a_gif_is_drawn_as_a_whole(tmp_path: Path) -> None:
 
 def test_wrong_arguments_are_refused_before_any_work(source: Path, tmp_path: Path) -> None:
     def attempt(verb: str = "stylize", where: Path = source, **arguments: object) -> None:
+        arguments = {"options": OPTIONS} | arguments
         run(verb, where, tmp_path / "out", local=True, **arguments)  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match="no verb 'paint'"):
@@ -369,6 +370,11 @@ def test_wrong_arguments_are_refused_before_any_work(source: Path, tmp_path: Pat
         attempt(options={"stlye": "mosaic"})
     with pytest.raises(InputError, match="has no option 'callback'"):
         attempt("project", options={"callback": 1})
+    with pytest.raises(InputError, match="stylize of many items needs style") as refused:
+        attempt(options={})
+    assert "--set style=" in (refused.value.hint or "")
+    with pytest.raises(InputError, match="swap of many items needs identity"):
+        attempt("swap", options={})
     with pytest.raises(InputError, match="there is no file"):
         attempt(options={"style": "nowhere.jpg"})
     with pytest.raises(InputError, match=r"there is no .*nowhere"):

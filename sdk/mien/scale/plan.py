@@ -12,7 +12,7 @@ from mien.errors import ArchMismatch, InputError
 from mien.images import SUFFIXES
 from mien.networks import GENERATORS
 from mien.scale.items import Item
-from mien.scale.verbs import GENERATOR, Verb, check_options, named_by, verb_of
+from mien.scale.verbs import GENERATOR, Verb, check_needed, check_options, named_by, verb_of
 from mien.video.containers import SUFFIXES as FILM_SUFFIXES
 from mien.video.pieces import Piece
 from mien_engines import Bundle
@@ -97,12 +97,17 @@ def killed(task: Task, times: int) -> Result:
 def check_plan(plan: Plan, items: Sequence[Item]) -> None:
     """Raise, before any work, for what no worker could do.
 
-    Raises InputError: an option, a suffix or a rule that there is not, a file that is not there.
-    ArchMismatch: a bundle that the verb would leave out without a word.
+    Raises InputError: an option, a suffix, a file or a rule that there is not, an argument that is
+    not given. ArchMismatch: a bundle that the verb would leave out without a word.
     """
     verb = verb_of(plan.verb)
-    for film, columns in {(item.film, frozenset(item.arguments)) for item in items}:
-        check_options(plan.verb, plan.options.keys() | columns - {verb.item}, film=film)
+    kinds = {
+        (item.film, frozenset(plan.options.keys() | item.arguments.keys() - {verb.item}))
+        for item in items
+    }
+    for film, given in kinds:
+        check_options(plan.verb, given, film=film)
+        check_needed(plan.verb, given, film=film)
     named_by(verb, plan.options)  # files that are not there
     _check_suffixes(verb, plan)
     _check_bundles(verb, plan.bundles)

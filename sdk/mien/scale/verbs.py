@@ -100,14 +100,31 @@ def verb_of(name: str) -> Verb:
 
 def check_options(name: str, options: Iterable[str], *, film: bool = False) -> None:
     """Raise InputError for an option that the verb does not have, before anything is opened."""
-    verb = verb_of(name)
-    method = getattr(Studio, verb.of_film if film else verb.method)
-    known = set(inspect.signature(method).parameters) - OF_ONE_CALL
+    known = set(_parameters(verb_of(name), film=film))
     if unknown := sorted(set(options) - known):
         raise InputError(
             f"{name} of {'films' if film else 'many items'} has no option {unknown[0]!r}",
             hint=f"It has: {', '.join(sorted(known))}",
         )
+
+
+def check_needed(name: str, options: Iterable[str], *, film: bool = False) -> None:
+    """Raise InputError for an argument that the verb cannot do without, before work on any item."""
+    verb = verb_of(name)
+    given = {*options, *(() if film else (verb.item,))}
+    parameters = _parameters(verb, film=film).values()
+    needed = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    if missing := sorted(needed - given):
+        raise InputError(
+            f"{name} of {'films' if film else 'many items'} needs {missing[0]}",
+            hint=f"Type --set {missing[0]}=..., or give each item its own in a manifest",
+        )
+
+
+def _parameters(verb: Verb, *, film: bool) -> dict[str, inspect.Parameter]:
+    method = getattr(Studio, verb.of_film if film else verb.method)
+    found = inspect.signature(method).parameters
+    return {name: one for name, one in found.items() if name not in OF_ONE_CALL}
 
 
 def named_by(verb: Verb, arguments: Mapping[str, Any]) -> dict[str, Any]:
