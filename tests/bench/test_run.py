@@ -391,12 +391,13 @@ def test_a_copy_and_a_product_have_a_speed() -> None:
     assert ceilings._numpy_product() > 1e8
 
 
-def test_a_verb_is_measured_and_checked() -> None:
+@pytest.mark.parametrize("verb", ["mix", "express", "invert", "translate"])
+def test_a_verb_is_measured_and_checked(verb: str) -> None:
     if not (mien.bundles.BUILT_IN / "demo" / "bundle.json").is_file():  # type: ignore[attr-defined]
         pytest.skip("the demo bundle is not built")
-    found = measure(Plan(verbs=("mix",), backends=("ort",), calls=3, threads=1))
+    found = measure(Plan(verbs=(verb,), backends=("ort",), calls=3, threads=1))
     (case,) = found.cases
-    assert (case.work, case.who) == ("mix", "ort")
+    assert (case.work, case.who) == (verb, "ort")
     assert case.accuracy is not None
     assert case.accuracy.value == 0
     assert case.counts is None

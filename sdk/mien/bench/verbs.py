@@ -28,7 +28,7 @@ from mien_engines.parity import distance, excess
 U8 = NDArray[np.uint8]
 Call = Callable[[], Any]
 
-PORTRAIT, STYLE = "portraits", "mosaic"
+PORTRAIT, STYLE, EXPRESSION = "portraits", "mosaic", "happy"
 A_FEW = GatysSettings(size=128, steps=(10,))
 A_FEW_STEPS = SwapSettings(steps=10)
 
@@ -71,9 +71,24 @@ def _edit(studio: Studio, side: int) -> Call:
     return lambda: studio.edit(a, b, part="eyes").picture.array
 
 
+def _express(studio: Studio, side: int) -> Call:
+    code, _ = _codes(studio)
+    return lambda: studio.express(code, EXPRESSION).array
+
+
+def _invert(studio: Studio, side: int) -> Call:
+    face = studio.render(studio.sample(3)).array
+    return lambda: studio.invert(face)
+
+
 def _align(studio: Studio, side: int) -> Call:
     photo = portrait()
     return lambda: studio.align(photo, which="largest").image
+
+
+def _translate(studio: Studio, side: int) -> Call:
+    face, style = portrait(studio.face_size("starganv2")), studio.face_style(seed=0, domain=0)
+    return lambda: studio.translate(face, style).array
 
 
 def _stylize(studio: Studio, side: int) -> Call:
@@ -100,7 +115,9 @@ def _lookalikes(studio: Studio, side: int) -> Call:
 VERBS = {
     "align": Verb(("faces",), _align),
     "edit": Verb(GENERATORS, _edit),
+    "express": Verb(GENERATORS, _express),
     "gatys": Verb(("vgg",), _gatys),
+    "invert": Verb(GENERATORS, _invert),
     "lookalikes": Verb(("lookalike",), _lookalikes),
     "merge": Verb(("vaegan",), _merge),
     "mix": Verb(GENERATORS, _mix),
@@ -108,6 +125,7 @@ VERBS = {
     "render": Verb(GENERATORS, _render),
     "stylize": Verb(("adain",), _stylize),
     "swap": Verb(GENERATORS, _swap),
+    "translate": Verb(("starganv2",), _translate),
 }
 LIVE = "live"  # a verb of its own: frames come when they are due
 
