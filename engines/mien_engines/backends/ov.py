@@ -16,6 +16,7 @@ from mien_engines.backends.base import Backend, Loop, Session
 from mien_engines.backends.compiled import compiled_path, load_compiled, save_compiled
 from mien_engines.backends.feeds import Array, resolve
 from mien_engines.backends.ov_functions import extensions
+from mien_engines.backends.ov_precision import keep_float32
 from mien_engines.errors import BackendUnavailable, BuildFailed
 from mien_engines.machine import cpu_name
 from mien_engines.spec import GraphSpec, Precision
@@ -139,11 +140,15 @@ class Ov(Backend):
                 model = _core().read_model(path)
                 model.reshape({name: list(shape) for name, shape in shapes})
                 _part_weights(model)
+                self.prepare(model)
                 compiled = _core().compile_model(model, DEVICE, config)
             if kept is not None:
                 save_compiled(kept, compiled.export_model().getvalue())
         self._verify(compiled, path)
         return compiled
+
+    def prepare(self, model: Any) -> None:
+        """Change a model of static shapes before it is compiled."""
 
     def _verify(self, compiled: Any, path: Path) -> None:
         devices = compiled.get_property("EXECUTION_DEVICES")
@@ -157,10 +162,14 @@ class Ov(Backend):
 
 
 class OvBf16(Ov):
-    """OpenVINO on the CPU, bf16 where the processor multiplies bf16 in hardware."""
+    """OpenVINO on the CPU, bf16 where the processor multiplies bf16 in hardware.
+
+    Feature maps are bf16; pictures, codes, statistics and losses stay float32 (`ov_precision`).
+    """
 
     name = "ov-bf16"
     precision: ClassVar[Precision] = "bf16"
+    revision = 4
 
     def probe(self) -> str:
         found = super().probe()
@@ -170,6 +179,9 @@ class OvBf16(Ov):
                 hint='Choose another: backend="ov"',
             )
         return found
+
+    def prepare(self, model: Any) -> None:
+        keep_float32(model, _core())
 
 
 class OvSession(Session):
