@@ -18,9 +18,9 @@ import io
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,10 @@ IRESNET50 = IResNetConfig((64, 64, 128, 256, 512), (3, 4, 14, 3), 112, 512)
 
 @dataclass(frozen=True)
 class Work:
-    """A network to run. inputs: for a batch. plain: the same function as others write it."""
+    """A network to run. inputs: for a batch. plain: the same function as others write it.
+
+    peers: the same function by others' own code, which takes the same inputs, run eagerly.
+    """
 
     id: str
     what: str
@@ -67,6 +70,7 @@ class Work:
     inputs: Callable[[int], tuple[Tensor, ...]]
     batches: tuple[int, ...] = (1,)
     plain: nn.Module | None = None
+    peers: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,7 @@ def sessions(
     entered: list[tuple[str, Path, GraphSpec, Backend]] = [
         *((name, path, spec, backends.get(name)) for name in OURS),
         *((rival.name, path, spec, rival(copy.deepcopy(work.module))) for rival in rivals),
+        *((name, path, spec, Torch(peer)) for name, peer in work.peers.items()),
     ]
     if work.plain is not None:
         for batch in work.batches:
@@ -279,23 +284,25 @@ def show(rows: list[Row]) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", action="append", help="C1, C3 or C6, or a part of a name")
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add what every measurement of networks is told, and read it."""
+    parser.add_argument("--only", action="append", help="an id, or a part of a name")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10, help=f"of {CALLS} timed calls each")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too: minutes more")
     parser.add_argument("--json", action="store_true", help="a line of JSON a row")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def report(entered: Iterable[Work], options: argparse.Namespace) -> None:
+    """Measure what is asked for and print it."""
     torch.set_num_threads(options.threads)
     versions = machine("torch", "onnxruntime", "openvino")
     print(json.dumps({"machine": versions}) if options.json else f"{versions}\n")
     rows: list[Row] = []
-    for work in works():
-        if options.only and not any(o in (work.id, *work.what.split()) or o.lower() in
-                                    work.what.lower() for o in options.only):  # fmt: skip
+    for work in entered:
+        if options.only and not any(o == work.id or o.lower() in work.what.lower()
+                                    for o in options.only):  # fmt: skip
             continue
         for row in measure(work, options):
             rows.append(row)
@@ -303,6 +310,13 @@ def main() -> None:
                 print(json.dumps(asdict(row)), flush=True)
     if not options.json:
         show(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    report(works(), options_of(parser))
 
 
 if __name__ == "__main__":
