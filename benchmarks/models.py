@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mien_engines import Source
 from mien_export.checkpoints import read_safetensors, read_stylegan2
+from mien_export.checkpoints.vgg import read_vgg
 from mien_export.families.stylegan2 import OWN_FEATURES, generator_from_checkpoint
 from mien_export.families.stylegan2_graphs import stylegan2_graphs, w_variance
 from mien_export.nets import stylegan2
@@ -20,6 +21,7 @@ from mien_export.nets.encoder import encoder_from_tensors
 from mien_export.nets.layers import DEMODULATION_EPS, blur
 from mien_export.nets.resize import Resized
 from mien_export.nets.stylegan2 import Config, Generator
+from mien_export.nets.vgg import vgg_from_checkpoint
 from mien_export.steps.latent import ProjectionStep
 from mien_export.steps.terms import Perceptual
 from mien_export.to_bundle import write_bundle
@@ -72,6 +74,17 @@ def zoo_step(checkpoint: Path) -> ProjectionStep:
     return step_of(generator, Perceptual(features))
 
 
+def vgg_step(folder: Path, checkpoint: Path, vgg: Path) -> ProjectionStep:
+    """The step of a checkpoint with the first map of each of a VGG's stages as features.
+
+    Its bundle is written to folder.
+    """
+    generator = generator_from_checkpoint(read_stylegan2(checkpoint))
+    net = vgg_from_checkpoint(read_vgg(vgg)[0]).eval().requires_grad_(False)
+    perceptual = Perceptual(lambda image: [stage[0] for stage in net(image)])
+    return _written(folder, generator, perceptual, "vgg-features")
+
+
 def reference_step(folder: Path) -> ProjectionStep:
     """Random weights of the reference sizes; its bundle is written to folder."""
     torch.manual_seed(0)
@@ -81,13 +94,25 @@ def reference_step(folder: Path) -> ProjectionStep:
         z = torch.randn(1000, generator.config.z_dim)
         generator.mapping.w_avg.copy_(generator.mapping(z).mean(0))
     perceptual = Perceptual(SmallVgg().eval().requires_grad_(False))
+    return _written(folder, generator, perceptual, "reference-sizes")
+
+
+def _written(
+    folder: Path, generator: Generator, perceptual: Perceptual, name: str
+) -> ProjectionStep:
+    config = generator.config
     write_bundle(
         folder,
         stylegan2_graphs(generator, perceptual),
-        name="reference-sizes",
+        name=name,
         family="stylegan2",
-        source=Source(file="none", format="random weights", sha256="0" * 64, licence="none"),
-        properties={"resolution": 128, "num_ws": 12, "w_dim": 512, "z_dim": 512},
+        source=Source(file="none", format="for a measurement", sha256="0" * 64, licence="none"),
+        properties={
+            "resolution": config.resolution,
+            "num_ws": config.num_ws,
+            "w_dim": config.w_dim,
+            "z_dim": config.z_dim,
+        },
         constants={"w_mean": generator.mapping.w_avg.numpy()},
     )
     return step_of(generator, perceptual)

@@ -1,11 +1,12 @@
 """What the presets of a projection reach, and in what time, on photographs.
 
     PYTHONPATH=export python benchmarks/projection_presets.py --data DATA
+    ... --presets defaults --backends ort ov ov-bf16
 
 DATA holds the portraits (images/portraits1024), a YuNet detector, SqueezeNet's weights with the
 heads of LPIPS, and a recognition network. None of the four is what the search minimises, except
-that MS-SSIM is a term of some presets. The presets take turns at each face; seconds are processor
-time of the one thread that a backend has, which other work on the machine disturbs least.
+that MS-SSIM is a term of some presets. Presets and backends take turns at each face; seconds are
+processor time of the one thread that a backend has, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,8 +39,9 @@ from zoo.metrics import distances, squeeze_lpips
 DETECTOR = "weights/face_det/yunet_n_dynamic.onnx"
 RECOGNISER = "weights/face_embed/foamliu_mobilefacenet.pt"
 DEFAULTS = "defaults"
-BESIDE = "faithful"  # whose time the ratio is of
+BESIDE = "faithful"  # whose time, on the first backend, the ratio is of
 
+Contestant = tuple[str, str]  # preset, backend
 Metric = Callable[[Tensor, Tensor], Tensor]  # found, target [1, 3, H, W] in [-1, 1] -> a number
 
 
@@ -47,6 +50,7 @@ class Row:
     """Means over the faces. ratio: of the time of BESIDE to this one's."""
 
     preset: str
+    backend: str
     steps: int
     faces: int
     seconds: float
@@ -90,50 +94,69 @@ def picture_of(studio: Studio, found: Projection) -> Tensor:
 
 
 @torch.no_grad()
-def measure(studio: Studio, data: Path, names: Sequence[str], photos: list[Path]) -> list[Row]:
-    measures = metrics(studio, data)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    values: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+def measure(
+    studios: Mapping[str, Studio], data: Path, presets: Sequence[str], photos: list[Path]
+) -> list[Row]:
+    first = next(iter(studios.values()))
+    measures = metrics(first, data)
+    who = [(preset, backend) for preset in presets for backend in studios]
+    seconds: dict[Contestant, list[float]] = {one: [] for one in who}
+    values: dict[Contestant, list[dict[str, float]]] = {one: [] for one in who}
     for i, photo in enumerate(photos):
-        face = studio.align(photo, which="largest").image
+        face = first.align(photo, which="largest").image
         target = from_uint8(torch.from_numpy(face.copy())[None])
-        first = i % len(names)
-        for name in [*names[first:], *names[:first]]:
+        turn = i % len(who)
+        for one in [*who[turn:], *who[:turn]]:
+            studio = studios[one[1]]
             began = time.process_time()
-            found = studio.project(face, None if name == DEFAULTS else name)
-            seconds[name].append(time.process_time() - began)
+            found = studio.project(face, named(one[0]))
+            seconds[one].append(time.process_time() - began)
             picture = picture_of(studio, found)
-            values[name].append({n: float(f(picture, target)) for n, f in measures.items()})
-            print(f"{photo.stem} {name}: {seconds[name][-1]:.2f} s, {values[name][-1]}", flush=True)
-    beside = np.mean(seconds[BESIDE if BESIDE in names else names[0]])
+            values[one].append({n: float(f(picture, target)) for n, f in measures.items()})
+            print(photo.stem, *one, f"{seconds[one][-1]:.2f} s, {values[one][-1]}", flush=True)
+    preset = BESIDE if BESIDE in presets else presets[0]
+    beside = np.mean(seconds[preset, who[0][1]])
     return [
         Row(
-            name,
-            settings_of(None if name == DEFAULTS else name).steps,
+            *one,
+            settings_of(named(one[0])).steps,
             len(photos),
-            float(np.mean(seconds[name])),
-            float(beside / np.mean(seconds[name])),
-            **{n: float(np.mean([one[n] for one in values[name]])) for n in measures},
+            float(np.mean(seconds[one])),
+            float(beside / np.mean(seconds[one])),
+            **{n: float(np.mean([value[n] for value in values[one]])) for n in measures},
         )
-        for name in names
+        for one in who
     ]
 
 
-def warm_up(studio: Studio, names: Sequence[str]) -> None:
+def named(preset: str) -> str | None:
+    return None if preset == DEFAULTS else preset
+
+
+def warm_up(studio: Studio, presets: Sequence[str]) -> None:
     """Open and compile every graph before anything is timed."""
     face = studio.render(studio.sample(0))
-    for name in names:
-        studio.project(face, settings_of(None if name == DEFAULTS else name, steps=2))
+    for preset in presets:
+        studio.project(face, settings_of(named(preset), steps=2))
 
 
 def show(rows: list[Row]) -> None:
-    titles = ("preset", "steps", "faces", "seconds", "times as fast", "perceptual", "LPIPS")
+    titles = (
+        "preset",
+        "backend",
+        "steps",
+        "faces",
+        "seconds",
+        "times as fast",
+        "perceptual",
+        "LPIPS",
+    )
     print("\n| " + " | ".join((*titles, "MS-SSIM", "identity")) + " |")
-    print("| --- |" + " ---: |" * 8)
+    print("| --- | --- |" + " ---: |" * 8)
     for r in rows:
         times = f"{r.steps} | {r.faces} | {r.seconds:.2f} | {r.ratio:.2f}"
         figures = f"{r.perceptual:.4f} | {r.lpips:.4f} | {r.ms_ssim:.4f} | {r.identity:.3f}"
-        print(f"| {r.preset} | {times} | {figures} |")
+        print(f"| {r.preset} | {r.backend} | {times} | {figures} |")
 
 
 def main() -> None:
@@ -142,7 +165,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", default="demo")
-    parser.add_argument("--backend", default="ov")
+    parser.add_argument("--backends", nargs="+", default=["ov"], metavar="BACKEND")
     parser.add_argument("--presets", nargs="+", default=[*PRESETS, DEFAULTS])
     parser.add_argument("--faces", type=int, default=30)
     parser.add_argument("--json", action="store_true", help="a line of JSON a row")
@@ -150,10 +173,17 @@ def main() -> None:
     torch.set_num_threads(1)
     photos = sorted((options.data / "images/portraits1024").glob("*.jpg"))[: options.faces]
     detector = options.data / DETECTOR
-    with Studio(options.bundle, backend=options.backend, detector=detector, threads=1) as studio:
-        warm_up(studio, options.presets)
-        rows = measure(studio, options.data, options.presets, photos)
-    print(machine("onnxruntime", "openvino", "torch"), f"backend {options.backend}")
+    with ExitStack() as stack:
+        studios = {
+            name: stack.enter_context(
+                Studio(options.bundle, backend=name, detector=detector, threads=1)
+            )
+            for name in options.backends
+        }
+        for studio in studios.values():
+            warm_up(studio, options.presets)
+        rows = measure(studios, options.data, options.presets, photos)
+    print(machine("onnxruntime", "openvino", "torch"))
     if options.json:
         for row in rows:
             print(json.dumps(asdict(row)))

@@ -1,6 +1,7 @@
 """The projection step, side by side in one process: mien's backends and torch eager.
 
     python benchmarks/projection_step.py                # the bundle that comes with mien
+    python benchmarks/projection_step.py --vgg export/zoo/vgg/vgg.safetensors   # VGG's features
     python benchmarks/projection_step.py --grad-step    # the reference sizes, random weights
     python benchmarks/projection_step.py --bundle B --checkpoint FILE.pkl
 
@@ -24,7 +25,7 @@ from pathlib import Path
 import calm  # noqa: F401
 import numpy as np
 import torch
-from models import ZOO_CHECKPOINT, eager_loop, reference_step, zoo_step
+from models import ZOO_CHECKPOINT, eager_loop, reference_step, vgg_step, zoo_step
 from rounds import CALLS, machine, median_and_p95, take_turns
 
 from mien.bundles import BUILT_IN
@@ -156,6 +157,7 @@ def main() -> None:
     )
     parser.add_argument("--bundle", type=Path, default=(BUILT_IN / "demo"))
     parser.add_argument("--checkpoint", type=Path, default=ZOO_CHECKPOINT, help="of the bundle")
+    parser.add_argument("--vgg", type=Path, help="take the features of this network instead")
     parser.add_argument("--grad-step", action="store_true", help="the reference sizes instead")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=12, help=f"of {CALLS} timed steps each")
@@ -164,9 +166,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        if options.grad_step:
-            path = Path(folder) / "reference-sizes"
-            step = reference_step(path)
+        if options.grad_step or options.vgg:
+            path = Path(folder) / "bundle"
+            step = (
+                vgg_step(path, options.checkpoint, options.vgg)
+                if options.vgg
+                else reference_step(path)
+            )
         else:
             path, step = options.bundle, zoo_step(options.checkpoint)
         bundle = Bundle.open(path)

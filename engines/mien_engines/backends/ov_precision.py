@@ -16,6 +16,10 @@ MAP_CHANNELS = 16  # a tensor [N, C, H, W] of so many and more is a map, of fewe
 # initialized").
 DENSE = ("Convolution", "ConvolutionBackpropData")
 ENDS = ("Constant", "Parameter", "Result")
+POINTWISE = frozenset({
+    "Add", "Divide", "Equal", "Greater", "GreaterEqual", "LessEqual", "Multiply", "Negative",
+    "Power", "PRelu", "Relu", "Select", "Sqrt", "Subtract",
+})  # fmt: skip
 # Nodes carry the mark as an object that Python cannot make, but that reading a model makes.
 MARKED = b"""<net name="marked" version="11"><layers>
 <layer id="0" name="x" type="Parameter" version="opset1"><data shape="1" element_type="f32"/>
@@ -35,11 +39,39 @@ def keep_float32(model: Any, core: Any) -> None:
 
     A version of OpenVINO that has no such mark computes all in bf16, for the gate to judge.
     """
-    marks = _marks(core)
+    marks, compared = _marks(core), _beside_equality(model)
     for node in model.get_ordered_ops():
-        if node.get_type_name() not in (*ENDS, *DENSE) and not _is_map(node):
+        low = _is_map(node) or node.get_type_name() in (*ENDS, *DENSE)
+        if not low and node.friendly_name not in compared:
             for key, mark in marks.items():
                 node.set_rt_info(mark, key)
+
+
+def _beside_equality(model: Any) -> set[str]:
+    """Names of what is computed point by point with maps that are compared for equality.
+
+    The gradient of a max pooling asks where a map equals its maximum. Pointwise nodes are fused,
+    and all of them float32 where one is: the map would be compared with a rounded copy of itself,
+    and most of the gradient be lost.
+    """
+    found: set[str] = set()
+    todo = [n for n in model.get_ordered_ops() if n.get_type_name() == "Equal" and _is_map(n)]
+    while todo:
+        node = todo.pop()
+        if node.friendly_name in found or node.get_type_name() not in POINTWISE:
+            continue
+        if not _is_picture(node):
+            continue
+        found.add(node.friendly_name)
+        todo += [port.get_source_output().get_node() for port in node.inputs()]
+        todo += [x.get_node() for port in node.outputs() for x in port.get_target_inputs()]
+    return found
+
+
+def _is_picture(node: Any) -> bool:
+    """Whether it gives [N, C, H, W] of more than one pixel."""
+    shape = node.output(0).partial_shape
+    return shape.is_static and len(shape) == 4 and shape[2].get_length() * shape[3].get_length() > 1
 
 
 def _is_map(node: Any) -> bool:
