@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bench.graphs import Contestant
-from mien.bench.report import Accuracy, Refusal
+from mien.bench.report import LIVE, Accuracy, Refusal
 from mien.bundles import BUILT_IN, bundle_path
 from mien.edits.gatys_settings import GatysSettings
 from mien.edits.swap import SwapSettings
@@ -96,6 +96,12 @@ def _stylize(studio: Studio, side: int) -> Call:
     return lambda: draw(picture)
 
 
+def _frame(studio: Studio, side: int) -> Call:
+    """A frame of a film: the face is found, encoded, drawn twice and laid back."""
+    draw, photo = studio.express_edit(EXPRESSION).draw, portrait()
+    return lambda: draw(photo)
+
+
 def _gatys(studio: Studio, side: int) -> Call:
     picture = portrait(A_FEW.size or side)
     return lambda: studio.gatys(picture, STYLE, A_FEW)
@@ -112,10 +118,17 @@ def _lookalikes(studio: Studio, side: int) -> Call:
     return lambda: studio.lookalikes(face, 4, seed=0).faces
 
 
+def _table(studio: Studio, side: int) -> Call:
+    """Two rows and two columns."""
+    codes = [studio.sample(seed) for seed in (1, 2, 3, 4)]
+    return lambda: studio.style_table(codes[:2], codes[2:]).array
+
+
 VERBS = {
     "align": Verb(("faces",), _align),
     "edit": Verb(GENERATORS, _edit),
     "express": Verb(GENERATORS, _express),
+    "frame": Verb(GENERATORS, _frame),
     "gatys": Verb(("vgg",), _gatys),
     "invert": Verb(GENERATORS, _invert),
     "lookalikes": Verb(("lookalike",), _lookalikes),
@@ -125,13 +138,16 @@ VERBS = {
     "render": Verb(GENERATORS, _render),
     "stylize": Verb(("adain",), _stylize),
     "swap": Verb(GENERATORS, _swap),
+    "table": Verb(GENERATORS, _table),
     "translate": Verb(("starganv2",), _translate),
 }
-LIVE = "live"  # a verb of its own: frames come when they are due
 
 
 def check_verb(verb: str, bundle: str | None) -> None:
-    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use."""
+    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use.
+
+    LIVE is a verb of its own: frames come when they are due.
+    """
     if verb not in VERBS and verb != LIVE:
         raise InputError(
             f"there is no verb {verb!r} to measure", hint=f"There are: {', '.join(VERBS)}, {LIVE}"
@@ -209,21 +225,29 @@ def verb_contestants(
 
 
 def accuracy(found: Any, expected: Any) -> Accuracy:
-    """Compare the results of a verb: pictures by their levels, searches by their losses."""
+    """Compare the results of a verb: pictures by their levels, too, searches by their losses.
+
+    found, expected: uint8 pictures, other arrays (a code), or what has a `loss`.
+    """
     if hasattr(found, "loss"):
         worse = excess(np.array(found.loss), np.array(expected.loss))
         return Accuracy(measure="excess of the final loss over the reference's", value=worse)
     one, two = np.asarray(found), np.asarray(expected)
     if one.shape != two.shape:
         return Accuracy(measure="shapes differ", value=1.0, detail=f"{one.shape}, {two.shape}")
-    squares = np.square(one.astype(np.float64) - two).mean()
-    psnr = f"PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else "equal"
-    levels = int(np.abs(one.astype(int) - two).max())
     return Accuracy(
         measure="greatest difference, as a part of the reference's range",
         value=distance(one, two),
-        detail=f"{psnr}; {levels} of 255 levels at most",
+        detail=_levels(one, two) if one.dtype == two.dtype == np.uint8 else "",
     )
+
+
+def _levels(one: U8, two: U8) -> str:
+    """How far two pictures are from each other, as people say it."""
+    differences = one.astype(np.int64) - two
+    squares = np.square(differences).mean()
+    psnr = f"PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else "equal"
+    return f"{psnr}; {np.abs(differences).max()} of 255 levels at most"
 
 
 def _always(call: Call) -> Callable[[], Call]:
