@@ -186,7 +186,10 @@ def _extras(files: Files) -> Extras:
 
 
 def _check_terms(bundle: Bundle, graph: str, module: nn.Module, content: Content) -> None:
-    """The graph of a step has the same name with whichever loss; a time of another says nothing."""
+    """The graph of a step has the same name with whichever loss; a time of another says nothing.
+
+    The encoder has no name among the properties: another one shows in the accuracy.
+    """
     if not any(isinstance(part, Perceptual) for part in module.modules()):
         return
     for name, options in TERMS.items():

@@ -133,6 +133,7 @@ def test_a_backend_that_is_gone_makes_the_status_1(
     gone = slowed(reduced(report, case_of(report, "ort"), case_of(report, "ort-cuda")), 0.01)
     path = gone.save(tmp_path / "earlier.json")
     monkeypatch.setattr(run, "LISTING", ("ort", "ort-cuda"))
+    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
     options = [str(tiny), "--graph", "linear", "--calls", "30", "--threads", "1", "--starts", "0"]
     options += ["--no-roofline", "--against", str(path)]
     assert main(["bench", *options]) == 1
@@ -166,8 +167,9 @@ def test_another_gpu_is_another_machine(report: BenchReport) -> None:
 
 
 def test_a_server_takes_the_rate_that_each_work_had_in_the_baseline(
-    tiny: Path, tmp_path: Path
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
     asked: dict[str, Any] = {
         "bundle": tiny, "graphs": ("linear", "descent"), "backends": ("ort",),
         "scenario": "server", "streams": 1, "calls": 40, "threads": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,11 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from mien.bench import BenchReport, save_html
+from mien.bench import BenchReport, Plan, save_html
 from mien.bench.computer import gpu, roof
 from mien.bench.html import page
 from mien.bench.plots import reached, roofline
 from mien.bench.report import Counts, Gpu, Memory, Refusal, Roof, Shown, Start, Timeline, on_gpu
+from mien.cli.bench import command
 from mien.cli.bench_table import show
 from mien.cli.main import main
 from mien_engines.backends import LISTING, get
@@ -87,7 +89,7 @@ def test_the_page_of_a_full_report_has_every_part(full: BenchReport) -> None:
     assert "no &lt;GPU&gt;" in text
     assert "NVIDIA H200, sm 9.0, driver 580.95.05" in text
     assert "held 321 MB, 432 MB at most, and 765 MB on the device." in text
-    assert "612" in text
+    assert re.search(r"MB on device</th></tr>.*<td>612</td></tr>", text, re.DOTALL)
     without = full.model_copy(
         update={"memory": Memory(resident_mb=321.0, peak_mb=None, device_mb=None)}
     )
@@ -178,6 +180,18 @@ def test_the_command_shows_a_table_and_writes_both_files(
     assert html.read_text("utf-8") == page(report)
     assert sorted(tmp_path.glob("*.*")) == [html, record]
     assert json.loads(record.read_text())["broken"] == []
+
+
+def test_the_commands_defaults_are_pythons_but_for_those_that_the_page_names() -> None:
+    plan, differ = Plan(), set()
+    names = {"fps": "frames_per_second", "allow": "allowed"}
+    for option, parameter in inspect.signature(command).parameters.items():
+        name = names.get(option, option)
+        if parameter.default is not None and hasattr(plan, name):
+            differ |= {name} if getattr(plan, name) != parameter.default else set()
+    assert differ == {"starts", "roofline"}
+    text = (Path(__file__).parents[2] / "docs" / "bench.md").read_text("utf-8")
+    assert "In Python `starts` is 0 and `roofline` is off unless asked for" in text
 
 
 def test_who_runs_on_a_gpu_is_known_by_name() -> None:

@@ -19,7 +19,14 @@ from mien.errors import InputError
 PAGE = Path(__file__).parents[2] / "docs" / "bench.md"
 
 
-@pytest.mark.parametrize("verb", ["express", "frame", "invert", "table", "translate"])
+SLOW = ("mix", "table")  # what they are made of is in the others, too
+EACH = [
+    pytest.param(verb, marks=[pytest.mark.slow] if verb in SLOW else [])
+    for verb in ("express", "frame", "invert", "translate", *SLOW)
+]
+
+
+@pytest.mark.parametrize("verb", EACH)
 def test_a_verb_is_measured_and_checked(verb: str) -> None:
     if not (mien.bundles.BUILT_IN / "demo" / "bundle.json").is_file():  # type: ignore[attr-defined]
         pytest.skip("the demo bundle is not built")

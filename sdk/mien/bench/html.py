@@ -53,8 +53,8 @@ def _heading(report: BenchReport) -> str:
     details = [f"{how.scenario}, batch {how.batch}, {how.threads} threads, {how.caches} caches"]
     if how.streams > 1:
         details.append(f"{how.streams} callers")
-    if how.rate is not None:
-        details.append(f"{how.rate:g} requests a second (Poisson, seed {how.seed})")
+    if how.scenario == "server":
+        details.append(f"requests as a Poisson process, seed {how.seed}")
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     gpu = machine.gpu
     device = "" if gpu is None else f"; {gpu.name}, sm {gpu.sm}, driver {gpu.driver}"
@@ -207,6 +207,7 @@ def _baseline(report: BenchReport) -> str:
 def _starts(report: BenchReport) -> str:
     if not report.starts:
         return ""
+    on_device = any(s.device_mb is not None for s in report.starts)
     rows = [
         [
             _cell(s.work),
@@ -220,7 +221,7 @@ def _starts(report: BenchReport) -> str:
             _cell(_ms(s.again_ms)),
             *(
                 _cell("" if mb is None else f"{mb:.0f}")
-                for mb in (s.imported_mb, s.resident_mb, s.peak_mb, s.device_mb)
+                for mb in (s.imported_mb, s.resident_mb, s.peak_mb, s.device_mb)[: 3 + on_device]
             ),
         ]
         for s in report.starts
@@ -238,7 +239,7 @@ def _starts(report: BenchReport) -> str:
         "MB imported",
         "MB resident",
         "MB peak",
-        "MB on device",
+        *(["MB on device"] if on_device else []),
     ]
     return "<h2>From nothing to the first result</h2>" + _table(head, rows)
 

@@ -45,8 +45,9 @@ def rival(
         raise MissingDependency(f"measuring against {name} needs the export package", hint=INSTALL)
     if name not in points:
         raise InputError(f"there is no rival {name!r}", hint=f"There are: {', '.join(points)}")
-    # torch's threads spin while they wait, unless this is set before torch is loaded: beside other
-    # work that made it ten times slower, which says nothing about torch (docs/performance.md).
+    # Before torch is loaded: else its threads spin while they wait, and where others want the
+    # processor, too, it is many times slower, which says nothing about torch (docs/performance.md,
+    # benchmarks/calm.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         make = points[name].load()

@@ -66,7 +66,7 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     progress: called with what is being done.
 
     Raises:
-        InputError: a graph, verb or baseline that does not fit, before anything is measured.
+        InputError: a graph, verb, batch or baseline that does not fit.
         ModelError: the bundle is not whole. BackendUnavailable: one that was named does not open.
         ParityFailed: the bundle has no sample inputs for a graph.
         MissingDependency: a rival without the export extra.

@@ -28,11 +28,9 @@ def show(report: BenchReport, console: Console | None = None) -> None:
     if machine.gpu is not None:
         gpu = machine.gpu
         console.print(escape(f"{gpu.name}, compute capability {gpu.sm}, driver {gpu.driver}"))
-    rate = "" if how.rate is None else f", {how.rate:g} requests a second"
     callers = f", {how.streams} at once" if how.streams > 1 else ""
     console.print(
-        f"{how.scenario}{callers}{rate}, batch {how.batch}, {how.threads} threads, "
-        f"{how.caches} caches"
+        f"{how.scenario}{callers}, batch {how.batch}, {how.threads} threads, {how.caches} caches"
     )
     for note in report.notes:
         console.print(f"[red]note[/] {escape(note)}")
