@@ -38,6 +38,15 @@ def test_a_verb_is_measured_and_checked(verb: str) -> None:
     assert case.counts is None
 
 
+def test_pasting_runs_no_network_and_is_measured_once() -> None:
+    if not (mien.bundles.BUILT_IN / "demo" / "bundle.json").is_file():  # type: ignore[attr-defined]
+        pytest.skip("the demo bundle is not built")
+    pytest.importorskip("openvino")
+    found = measure(Plan(verbs=("paste",), backends=("ov",), calls=3, threads=1))
+    assert [(case.work, case.who) for case in found.cases] == [("paste", "ort")]
+    assert not found.failed
+
+
 def test_codes_are_compared_by_their_distance_alone(rng: np.random.Generator) -> None:
     """What `invert` gives: floats, whose differences are no levels."""
     code = rng.standard_normal((12, 192)).astype(np.float32)

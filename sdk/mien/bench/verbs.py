@@ -35,10 +35,14 @@ A_FEW_STEPS = SwapSettings(steps=10)
 
 @dataclass(frozen=True)
 class Verb:
-    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it."""
+    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it.
+
+    networks: whether a call runs any; else backends are alike, and the reference stands for all.
+    """
 
     families: tuple[str, ...]
     prepare: Callable[[Studio, int], Call]
+    networks: bool = True
 
 
 def _codes(studio: Studio) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -84,6 +88,13 @@ def _invert(studio: Studio, side: int) -> Call:
 def _align(studio: Studio, side: int) -> Call:
     photo = portrait()
     return lambda: studio.align(photo, which="largest").image
+
+
+def _paste(studio: Studio, side: int) -> Call:
+    photo = portrait()
+    face = studio.align(photo, which="largest")
+    edited = np.ascontiguousarray(face.image[:, ::-1])
+    return lambda: studio.paste(photo, face, edited).array
 
 
 def _translate(studio: Studio, side: int) -> Call:
@@ -134,6 +145,7 @@ VERBS = {
     "lookalikes": Verb(("lookalike",), _lookalikes),
     "merge": Verb(("vaegan",), _merge),
     "mix": Verb(GENERATORS, _mix),
+    "paste": Verb(("faces",), _paste, networks=False),
     "project": Verb(GENERATORS, _project),
     "render": Verb(GENERATORS, _render),
     "stylize": Verb(("adain",), _stylize),
@@ -141,6 +153,11 @@ VERBS = {
     "table": Verb(GENERATORS, _table),
     "translate": Verb(("starganv2",), _translate),
 }
+
+
+def families_of(verb: str) -> tuple[str, ...]:
+    """Families of bundles that a verb uses; a live run stylises."""
+    return VERBS["stylize" if verb == LIVE else verb].families
 
 
 def check_verb(verb: str, bundle: str | None) -> None:
@@ -154,7 +171,7 @@ def check_verb(verb: str, bundle: str | None) -> None:
         )
     if bundle is None:
         return
-    families = VERBS["stylize" if verb == LIVE else verb].families
+    families = families_of(verb)
     found = Bundle.open(bundle_path(bundle), verify=False)
     if found.spec.family not in families:
         raise ArchMismatch(
@@ -168,7 +185,7 @@ def studio_for(verb: str, bundle: str | None, backend: str, threads: int | None)
     """Open a studio for a verb, with mien's own bundles or another one."""
     if bundle is None:
         return Studio(backend=backend, threads=threads)
-    if verb == "align":
+    if families_of(verb) == ("faces",):
         return Studio(backend=backend, threads=threads, detector=bundle)
     return Studio(bundle, backend=backend, threads=threads)
 
@@ -201,7 +218,8 @@ def verb_contestants(
     A backend that a graph's gate refuses is refused here, as a studio does.
     """
     expected: Any = None
-    for name in sorted(backends, key=lambda name: name != REFERENCE):
+    names = sorted(backends, key=lambda name: name != REFERENCE)
+    for name in names if VERBS[verb].networks else [REFERENCE]:
         try:
             began = time.perf_counter()
             studio = stack.enter_context(studio_for(verb, bundle, name, threads))
