@@ -107,7 +107,7 @@ def test_the_whole_page_is_well_formed(full: BenchReport, tmp_path: Path) -> Non
 
 
 def shown(report: BenchReport, width: int = 80) -> str:
-    console = Console(width=width, highlight=False, record=True, quiet=False)
+    console = Console(width=width, highlight=False)
     with console.capture() as caught:
         show(report, console)
     return caught.get()
