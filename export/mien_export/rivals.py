@@ -20,8 +20,11 @@ from mien_engines.bundle import Bundle
 from mien_engines.errors import ArchMismatch, BackendUnavailable, InputError
 from mien_engines.spec import GraphSpec, Precision
 from mien_export.content import Content, Extras
+from mien_export.steps.terms import Perceptual
 
-Wrap = Callable[[nn.Module], nn.Module]
+# Properties that name which of the export's further files a loss is made with, and their options.
+TERMS = {"perceptual": "--vgg and --lpips", "recogniser": "--arcface"}
+Files = Mapping[str, Path]
 
 
 class Torch(Backend):
@@ -138,12 +141,15 @@ def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def module_of(bundle: Bundle, graph: str, checkpoint: Path | None) -> nn.Module:
+def module_of(bundle: Bundle, graph: str, checkpoint: Path | None, files: Files) -> nn.Module:
     """Return the module that a graph of a bundle was made from.
 
+    files: what the export took beside the checkpoint, by the names of `Extras`.
+
     Raises:
-        InputError: no checkpoint was named.
-        ArchMismatch: it is another one than the bundle's, or the graph came as ONNX.
+        InputError: no checkpoint was named, or a file that the family has no use for.
+        ArchMismatch: it is another one than the bundle's, the graph came as ONNX, or its loss was
+            made with other files.
         ModelError: it cannot be read.
     """
     source, family = bundle.spec.source, bundle.spec.family
@@ -156,7 +162,7 @@ def module_of(bundle: Bundle, graph: str, checkpoint: Path | None) -> nn.Module:
         module = importlib.import_module(f"mien_export.families.{family}")
     except ImportError:
         raise ArchMismatch(f"bundle {bundle.name}: family {family} is not one of mien's") from None
-    content: Content = module.content(checkpoint, Extras())
+    content: Content = module.content(checkpoint, _extras(files))
     if content.sha256 != source.sha256:
         raise ArchMismatch(
             f"{checkpoint} has SHA-256 {content.sha256[:12]}..., bundle {bundle.name} was made "
@@ -166,37 +172,62 @@ def module_of(bundle: Bundle, graph: str, checkpoint: Path | None) -> nn.Module:
     found = next((g.module for g in content.graphs if g.name == graph), None)
     if not isinstance(found, nn.Module):
         raise ArchMismatch(
-            f"graph {graph} of bundle {bundle.name} is not among those of {checkpoint.name} alone",
-            hint="Measure another graph; one that needs more than the checkpoint cannot be made",
+            f"graph {graph} of bundle {bundle.name} is not among those that {checkpoint.name} gives"
+            + ("" if files else " alone"),
+            hint="Name what else it was exported with: --vgg, --lpips, --encoder, --arcface",
         )
+    _check_terms(bundle, graph, found, content)
     return found
 
 
-def eager(bundle: Bundle, graph: str, checkpoint: Path | None) -> Torch:
+def _extras(files: Files) -> Extras:
+    vgg, lpips, encoder, arcface = map(files.get, ("vgg", "lpips", "encoder", "arcface"))
+    return Extras(vgg=vgg, lpips=lpips, encoder=encoder, arcface=arcface)
+
+
+def _check_terms(bundle: Bundle, graph: str, module: nn.Module, content: Content) -> None:
+    """The graph of a step has the same name with whichever loss; a time of another says nothing.
+
+    The encoder has no name among the properties: another one shows in the accuracy.
+    """
+    if not any(isinstance(part, Perceptual) for part in module.modules()):
+        return
+    for name, options in TERMS.items():
+        made, found = bundle.spec.properties.get(name), content.properties.get(name)
+        # A recogniser that was not named is no part of a graph that was found.
+        if found not in (made, None):
+            raise ArchMismatch(
+                f"graph {graph} of bundle {bundle.name} was made with {name} {made!r}, these files "
+                f"give {found!r}: another loss",
+                hint=f"Name the files that it was exported with, or none: {options}",
+            )
+
+
+def eager(bundle: Bundle, graph: str, checkpoint: Path | None, files: Files) -> Torch:
     """torch: eager, contiguous."""
-    return Torch(module_of(bundle, graph, checkpoint))
+    return Torch(module_of(bundle, graph, checkpoint, files))
 
 
-def channels_last(bundle: Bundle, graph: str, checkpoint: Path | None) -> Torch:
+def channels_last(bundle: Bundle, graph: str, checkpoint: Path | None, files: Files) -> Torch:
     """torch-channels-last."""
-    return TorchChannelsLast(module_of(bundle, graph, checkpoint))
+    return TorchChannelsLast(module_of(bundle, graph, checkpoint, files))
 
 
-def bf16(bundle: Bundle, graph: str, checkpoint: Path | None) -> Torch:
+def bf16(bundle: Bundle, graph: str, checkpoint: Path | None, files: Files) -> Torch:
     """torch-bf16: channels last, autocast."""
-    return TorchBf16(module_of(bundle, graph, checkpoint))
+    return TorchBf16(module_of(bundle, graph, checkpoint, files))
 
 
-def compile(bundle: Bundle, graph: str, checkpoint: Path | None) -> Torch:
+def compile(bundle: Bundle, graph: str, checkpoint: Path | None, files: Files) -> Torch:
     """torch-compile. Raises BackendUnavailable where Inductor cannot be used."""
     import shutil
 
     if not any(map(shutil.which, ("g++", "c++", "clang++", "cl"))):
         raise BackendUnavailable("torch-compile needs a C++ compiler", hint="Install g++")
-    return TorchCompile(module_of(bundle, graph, checkpoint))
+    return TorchCompile(module_of(bundle, graph, checkpoint, files))
 
 
-RIVALS: dict[str, Callable[[Bundle, str, Path | None], Any]] = {
+RIVALS: dict[str, Callable[[Bundle, str, Path | None, Files], Any]] = {
     "torch": eager,
     "torch-channels-last": channels_last,
     "torch-bf16": bf16,

@@ -1,28 +1,41 @@
-"""This run beside an earlier one: is anything slower than it was?"""
+"""This run beside an earlier one: is anything slower than it was, or gone?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mien.bench.ratios import Comparison, compare
-from mien.bench.report import BenchReport, Case, Computer, Settings
+from mien.bench.report import (
+    LIVE,
+    Accuracy,
+    BenchReport,
+    Case,
+    Computer,
+    Settings,
+    is_ours,
+)
 from mien.errors import InputError
 
 
-def comparable(now: Settings, computer: Computer, earlier: BenchReport) -> list[str]:
+def comparable(
+    now: Settings, computer: Computer, earlier: BenchReport, works: Sequence[str]
+) -> list[str]:
     """Return what to know about the comparison. Raises InputError where it would mean nothing."""
     for name in type(now).model_fields:
         before, after = getattr(earlier.settings, name), getattr(now, name)
-        if name != "seed" and before != after:
-            raise InputError(
-                f"the baseline was measured with {name} {before}, this run with {after}",
-                hint="Measure both alike",
-            )
+        if name not in ("seed", "rate") and before != after:
+            raise _unlike(name, before, after)
+    for work in works:
+        rate = rate_of(earlier, work)
+        if None not in (now.rate, rate) and now.rate != rate:
+            raise _unlike("rate", rate, now.rate)
     notes = []
-    if (earlier.computer.cpu, earlier.computer.cores) != (computer.cpu, computer.cores):
+    there, here = earlier.computer, computer
+    if (there.cpu, there.cores, there.gpu) != (here.cpu, here.cores, here.gpu):
+        gpu = "" if there.gpu is None else f", {there.gpu.name}"
         notes.append(
-            f"the baseline is of another machine ({earlier.computer.cpu}, "
-            f"{earlier.computer.cores} cores): its ratios say nothing about the program"
+            f"the baseline is of another machine ({there.cpu}, {there.cores} cores{gpu}): its "
+            "ratios say nothing about the program"
         )
     changed = [
         f"{name} {old} -> {computer.packages.get(name, 'none')}"
@@ -32,6 +45,21 @@ def comparable(now: Settings, computer: Computer, earlier: BenchReport) -> list[
     if changed:
         notes.append(f"versions changed since the baseline: {', '.join(changed)}")
     return notes
+
+
+def _unlike(name: str, before: object, after: object) -> InputError:
+    return InputError(
+        f"the baseline was measured with {name} {before}, this run with {after}",
+        hint="Measure both alike",
+    )
+
+
+def rate_of(earlier: BenchReport, work: str) -> float | None:
+    """Requests a second that a work was sent; None where it was not measured in the server."""
+    cases = [case for case in earlier.cases if case.work == work]
+    if not cases:
+        return None
+    return next((case.rate for case in cases if case.rate is not None), earlier.settings.rate)
 
 
 def against_baseline(
@@ -59,3 +87,39 @@ def against_baseline(
             )
         )
     return found
+
+
+def broken(
+    earlier: BenchReport, now: BenchReport, asked: Iterable[tuple[str, str]]
+) -> Iterator[str]:
+    """Say what the baseline had and this run has not.
+
+    asked: works and backends that this run was to measure; no others count, nor do rivals.
+    """
+    had, has = _results(earlier), _results(now)
+    for key in asked:
+        if key not in had or not is_ours(key[1]):
+            continue
+        name, before = ", ".join(key), had[key]
+        if key not in has:
+            reason = _reason(now, *key)
+            yield f"{name} was measured in the baseline and is not now: {reason}"
+            continue
+        after = has[key]
+        if before and after and before.passed and after.passed is False:
+            value = "not finite" if after.value < 0 else f"off by {after.value:.2g}"
+            yield (
+                f"{name} passed its gate in the baseline and does not now: {value}, "
+                f"{after.tolerance} allowed"
+            )
+
+
+def _results(report: BenchReport) -> dict[tuple[str, str], Accuracy | None]:
+    """Who was measured at which work, and how accurate it was."""
+    live = {(LIVE, run.who): None for run in report.timelines}
+    return {(case.work, case.who): case.accuracy for case in report.cases} | live
+
+
+def _reason(report: BenchReport, work: str, who: str) -> str:
+    found = (one.reason for one in report.refusals if one.who == who and one.work in ("", work))
+    return next(found, "it took no part")

@@ -6,7 +6,6 @@ Times are of the monotonic clock, which all processes of a machine share.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +14,11 @@ Call = Callable[[], Any]
 
 
 def main(argument: str, began: float, imported: float) -> None:
-    """Do a task, which is JSON, and print a record, which is JSON, too.
+    """Do a task, which is JSON, and print a record, JSON too, as the last line.
 
     began, imported: before and after `import mien`.
     """
-    from mien.bench.memory import peak_mb, resident_mb  # loads nothing else
+    from mien.bench.memory import device_mb, peak_mb, resident_mb  # loads nothing else
 
     early = resident_mb()
     task = json.loads(argument)
@@ -39,9 +38,10 @@ def main(argument: str, began: float, imported: float) -> None:
         "imported_mb": early,
         "resident_mb": resident_mb(),
         "peak_mb": peak_mb(),
+        "device_mb": device_mb() if task["device"] else None,
     }
     close()
-    json.dump(record, sys.stdout)
+    print(f"\n{json.dumps(record)}", flush=True)
 
 
 def _graph(task: dict[str, Any]) -> tuple[Call, Call]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mien.bench.plots import reached, roofline, spread, timeline
 from mien.bench.ratios import Comparison
-from mien.bench.report import BenchReport, Case, write_whole
+from mien.bench.report import BenchReport, Case, sent, write_whole
 from mien.bench.style import STYLE
 from mien.bench.svg import COLOURS, number
 
@@ -31,6 +31,7 @@ def page(report: BenchReport) -> str:
         *(_timeline(report, i) for i in range(len(report.timelines))),
         _roofline(report),
         _refusals(report),
+        '<p class="bad">Nothing was measured.</p>' if report.empty else "",
         _legend(report),
     ]
     return (
@@ -52,13 +53,16 @@ def _heading(report: BenchReport) -> str:
     details = [f"{how.scenario}, batch {how.batch}, {how.threads} threads, {how.caches} caches"]
     if how.streams > 1:
         details.append(f"{how.streams} callers")
-    if how.rate is not None:
-        details.append(f"{how.rate:g} requests a second (Poisson, seed {how.seed})")
+    if how.scenario == "server":
+        details.append(f"requests as a Poisson process, seed {how.seed}")
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    gpu = machine.gpu
+    device = "" if gpu is None else f"; {gpu.name}, sm {gpu.sm}, driver {gpu.driver}"
     lines = [
         f"<h1>mien bench</h1><p>{_text('; '.join(details))}</p>",
         f'<p class="faint">{_text(machine.cpu)}, {machine.cores} cores, {_text(machine.system)}'
-        f"{load}<br>Python {machine.python}; {_text(packages)}<br>{_text(report.made)}</p>",
+        f"{_text(device)}{load}<br>Python {machine.python}; {_text(packages)}<br>"
+        f"{_text(report.made)}</p>",
         *(f'<p class="bad">{_text(note)}</p>' for note in report.notes),
     ]
     return "\n".join(lines)
@@ -78,7 +82,7 @@ def _work(report: BenchReport, work: str) -> str:
     )
     return "\n".join(
         [
-            f"<h2>{_text(work)}</h2>",
+            f"<h2>{_text(work + sent(cases))}</h2>",
             _table(
                 [
                     "",
@@ -147,7 +151,7 @@ def _costs(report: BenchReport, cases: Sequence[Case]) -> str:
     rows = []
     for case in cases:
         a, c = case.allocations, case.counts
-        roof = report.roof
+        part = reached(case, report.roof)
         rows.append(
             [
                 _cell(case.who),
@@ -163,9 +167,7 @@ def _costs(report: BenchReport, cases: Sequence[Case]) -> str:
                 _cell("" if c is None else number(c.flops)),
                 _cell("" if c is None else number(c.bytes)),
                 _cell("" if c is None else c.nodes),
-                _cell(
-                    "" if c is None or roof is None or not c.flops else f"{reached(case, roof):.0%}"
-                ),
+                _cell("" if part is None else f"{part:.0%}"),
             ]
         )
     return _table(
@@ -185,7 +187,7 @@ def _costs(report: BenchReport, cases: Sequence[Case]) -> str:
 
 
 def _baseline(report: BenchReport) -> str:
-    if not report.baseline:
+    if not (report.baseline or report.broken):
         return ""
     rows = [
         [
@@ -198,12 +200,14 @@ def _baseline(report: BenchReport) -> str:
         for c in report.baseline
     ]
     head = ["", "times as fast as before", "95 % interval", "noise floor", "verdict"]
-    return "<h2>Beside the baseline</h2>" + _table(head, rows)
+    lines = "".join(f'<p class="bad">{_text(line)}</p>' for line in report.broken)
+    return "<h2>Beside the baseline</h2>" + (_table(head, rows) if rows else "") + lines
 
 
 def _starts(report: BenchReport) -> str:
     if not report.starts:
         return ""
+    on_device = any(s.device_mb is not None for s in report.starts)
     rows = [
         [
             _cell(s.work),
@@ -217,7 +221,7 @@ def _starts(report: BenchReport) -> str:
             _cell(_ms(s.again_ms)),
             *(
                 _cell("" if mb is None else f"{mb:.0f}")
-                for mb in (s.imported_mb, s.resident_mb, s.peak_mb)
+                for mb in (s.imported_mb, s.resident_mb, s.peak_mb, s.device_mb)[: 3 + on_device]
             ),
         ]
         for s in report.starts
@@ -235,6 +239,7 @@ def _starts(report: BenchReport) -> str:
         "MB imported",
         "MB resident",
         "MB peak",
+        *(["MB on device"] if on_device else []),
     ]
     return "<h2>From nothing to the first result</h2>" + _table(head, rows)
 
@@ -270,7 +275,8 @@ def _roofline(report: BenchReport) -> str:
     figure = (
         f"<figure>{drawn}<figcaption>{key}<br>Dashed: the product in bf16.</figcaption></figure>"
         if drawn
-        else '<p class="faint">No operations were counted: that needs mien[export].</p>'
+        else '<p class="faint">No operations on the processor were counted: that needs a graph and '
+        "mien[export].</p>"
     )
     return f"<h2>Roofline</h2><p>{measured}</p>{figure}"
 
@@ -291,7 +297,9 @@ def _legend(report: BenchReport) -> str:
         ""
         if memory is None or memory.resident_mb is None
         else f" At its end this process held {memory.resident_mb:.0f} MB"
-        + (f", {memory.device_mb:.0f} MB of them on the device." if memory.device_mb else ".")
+        + ("" if memory.peak_mb is None else f", {memory.peak_mb:.0f} MB at most")
+        + ("" if memory.device_mb is None else f", and {memory.device_mb:.0f} MB on the device")
+        + "."
     )
     return (
         f'<h2>How to read it</h2><p class="faint">{UNSUPPORTED}: too few calls for this percentile '

@@ -51,7 +51,7 @@ def timeline(run: Timeline) -> str:
 
 
 def roofline(report: BenchReport) -> str | None:
-    """Each graph at its operations a byte and a second, under what this machine can do at most.
+    """Each graph at its operations a byte and a second, under what this processor can do at most.
 
     None without ceilings or counts.
     """
@@ -88,14 +88,21 @@ def roofline(report: BenchReport) -> str | None:
     return plot.svg()
 
 
-def reached(case: Case, roof: Roof) -> float:
-    """Which part of the roof a case reaches: 1 is as fast as bytes and operations allow."""
+def reached(case: Case, roof: Roof | None) -> float | None:
+    """Which part of the roof a case reaches: 1 is as fast as bytes and operations allow.
+
+    None without counts, and on a GPU: the roof is the processor's.
+    """
+    if roof is None or not _counted(case):
+        return None
     peak = roof.product.get(case.precision, max(roof.product.values()))
     return _speed(case) / min(peak, _intensity(case) * roof.copied)
 
 
 def _counted(case: Case) -> bool:
-    return case.counts is not None and case.counts.flops > 0 and case.counts.bytes > 0
+    if case.on_gpu or case.counts is None:
+        return False
+    return case.counts.flops > 0 and case.counts.bytes > 0
 
 
 def _intensity(case: Case) -> float:

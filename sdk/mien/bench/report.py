@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,18 +13,30 @@ from mien.bench.allocations import Allocations
 from mien.bench.ratios import Comparison
 from mien.bench.stats import Summary
 from mien.errors import CorruptFile, InputError
+from mien_engines.backends import LISTING
 from mien_engines.spec import Precision
 
 SCHEMA_VERSION = 1
+LIVE = "live"  # the work that timelines are of
+ON_GPU = ("ort-cuda", "trt", "rtx")  # how names of backends begin that run on a GPU
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Gpu(_Record):
+    """The first GPU that this process may use. sm: "9.0". driver: "580.95.05"."""
+
+    name: str
+    sm: str
+    driver: str
+
+
 class Computer(_Record):
     """The machine, and how busy it was.
 
+    gpu: as nvidia-smi tells; None without one.
     load: runnable threads, the mean of a minute, before and after; None where it is not told.
     """
 
@@ -33,13 +46,15 @@ class Computer(_Record):
     python: str
     packages: dict[str, str]
     load: tuple[float, float] | None
+    gpu: Gpu | None = None
 
 
 class Settings(_Record):
     """How it was measured.
 
     batch: samples of a call. streams: callers at once (multi-stream), workers (server).
-    rate: requests a second (server). caches: of the processor, before each call.
+    rate: requests a second (server) that were asked for; None where each work has its own, which
+        its cases have. caches: of the processor, before each call.
     """
 
     scenario: str
@@ -83,6 +98,7 @@ class Case(_Record):
     """A contestant at a work, in the settings of the report.
 
     rounds_ms: each call, a list a round. service_ms: median of a call alone, in the server.
+    rate: requests a second, in the server.
     per_second: samples that were finished. open_ms, first_ms: in this process, nothing cached.
     busy: part of the time that workers were at work, in the server.
     """
@@ -95,6 +111,7 @@ class Case(_Record):
     rounds_ms: tuple[tuple[float, ...], ...]
     open_ms: float | None = None
     first_ms: float | None = None
+    rate: float | None = None
     service_ms: float | None = None
     busy: float | None = None
     overloaded: bool = False
@@ -105,6 +122,10 @@ class Case(_Record):
     @property
     def name(self) -> str:
         return f"{self.work}, {self.who}"
+
+    @property
+    def on_gpu(self) -> bool:
+        return on_gpu(self.who)
 
 
 class Refusal(_Record):
@@ -120,7 +141,8 @@ class Start(_Record):
 
     cache: mien's own, of compiled forms: cold is an empty one. The files are in the system's cache.
     import_s, load_s, call_s: `import mien`, opening, and the first result; total_s has all, with
-    Python's own start. resident_mb: after the first result. again_ms: the second result.
+    Python's own start. again_ms: the second result. resident_mb: after it; device_mb: then, too, of
+    a backend that runs on a GPU.
     """
 
     work: str
@@ -135,6 +157,7 @@ class Start(_Record):
     imported_mb: float | None
     resident_mb: float | None
     peak_mb: float | None
+    device_mb: float | None = None
 
 
 class Shown(_Record):
@@ -173,7 +196,11 @@ class Memory(_Record):
 
 
 class BenchReport(_Record):
-    """Everything that a run of `mien bench` found."""
+    """Everything that a run of `mien bench` found.
+
+    broken: what the baseline had and this run has not, a line each: cases that are not measured
+        now, and results that no longer pass their gate.
+    """
 
     schema_version: Literal[1] = 1
     made: str
@@ -182,6 +209,7 @@ class BenchReport(_Record):
     cases: tuple[Case, ...]
     comparisons: tuple[Comparison, ...] = ()
     baseline: tuple[Comparison, ...] = ()
+    broken: tuple[str, ...] = ()
     floors: dict[str, float] = {}
     refusals: tuple[Refusal, ...] = ()
     starts: tuple[Start, ...] = ()
@@ -192,8 +220,22 @@ class BenchReport(_Record):
 
     @property
     def regressions(self) -> tuple[Comparison, ...]:
-        """What is slower than it was."""
-        return tuple(found for found in self.baseline if found.verdict == "slower")
+        """What of mien's is slower than it was; rivals may be."""
+        return tuple(
+            found
+            for found in self.baseline
+            if found.verdict == "slower" and is_ours(found.case.rpartition(", ")[2])
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Nothing at all was measured."""
+        return not (self.cases or self.timelines)
+
+    @property
+    def failed(self) -> bool:
+        """Something is worse than it was, or nothing was measured: the command's status is 1."""
+        return bool(self.regressions or self.broken) or self.empty
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON; the file is whole or not there."""
@@ -217,6 +259,22 @@ class BenchReport(_Record):
                 f"{path} is no report of mien bench: {where}: {first['msg']}",
                 hint="Make one: mien bench ... -o FILE.json",
             ) from error
+
+
+def sent(cases: Sequence[Case]) -> str:
+    """At which rate a work was sent its requests; nothing where it was no server."""
+    rate = next((case.rate for case in cases if case.rate is not None), None)
+    return "" if rate is None else f", {rate:g} requests a second"
+
+
+def is_ours(who: str) -> bool:
+    """Whether a contestant is a backend of mien's, and not a rival."""
+    return who in LISTING
+
+
+def on_gpu(who: str) -> bool:
+    """Whether a backend runs on a GPU."""
+    return who.startswith(ON_GPU)
 
 
 def write_whole(path: str | Path, text: str) -> Path:

@@ -7,18 +7,20 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
 from mien.bench import plugins
 from mien.bench.allocations import allocations
-from mien.bench.baseline import against_baseline, comparable
+from mien.bench.baseline import against_baseline, broken, comparable, rate_of
 from mien.bench.computer import computer, load, roof
 from mien.bench.graphs import Contestant, graph_contestants, repeated
 from mien.bench.live import live
 from mien.bench.memory import device_mb, peak_mb, resident_mb
 from mien.bench.ratios import Comparison, compare, noise_floor
 from mien.bench.report import (
+    LIVE,
     BenchReport,
     Case,
     Counts,
@@ -33,7 +35,7 @@ from mien.bench.settings import Plan
 from mien.bench.starts import starts
 from mien.bench.stats import summary
 from mien.bench.timing import half_load, time_calls, trials
-from mien.bench.verbs import LIVE, check_verb, studio_for, verb_contestants
+from mien.bench.verbs import check_verb, studio_for, verb_contestants
 from mien.bundles import bundle_path
 from mien.errors import BackendUnavailable, MienError
 from mien_engines import Bundle
@@ -64,7 +66,7 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     progress: called with what is being done.
 
     Raises:
-        InputError: a graph, verb or baseline that does not fit.
+        InputError: a graph, verb, batch or baseline that does not fit.
         ModelError: the bundle is not whole. BackendUnavailable: one that was named does not open.
         ParityFailed: the bundle has no sample inputs for a graph.
         MissingDependency: a rival without the export extra.
@@ -73,38 +75,32 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     before, found = load(), _Found()
     for verb in plan.verbs:
         check_verb(verb, None if plan.bundle is None else str(plan.bundle))
-    names = _backends(plan, found)
-    rate = plan.rate
-    for work in _works(plan):
+    names, works, settings = _backends(plan, found), list(_works(plan)), _settings(plan)
+    lines = [work.name for work in works] + [LIVE] * (LIVE in plan.verbs)
+    if earlier is not None:
+        found.notes += comparable(settings, computer(before), earlier, lines)
+    for work in works:
         progress(work.name)
+        rate = plan.rate
+        if rate is None and earlier is not None:
+            rate = rate_of(earlier, work.name)
         with ExitStack() as stack:
             contestants = _contestants(work, plan, names, stack, found)
             if contestants:
-                rate = _measure_work(work, contestants, plan, found, progress)
+                _measure_work(work, contestants, plan, rate, found, progress)
         _measure_starts(work, contestants, plan, found, progress)
     if LIVE in plan.verbs:
         for name in names:
             progress(f"{LIVE}, {name}")
             _measure_live(name, plan, found)
-    settings = Settings(
-        scenario=plan.scenario,
-        batch=plan.batch,
-        rate=rate,
-        seed=plan.seed,
-        streams=plan.streams if plan.scenario in ("multi-stream", "server") else 1,
-        threads=plan.threads or available_cores(),
-        caches="cold" if plan.cold else "warm",
-    )
-    machine = computer(before)
     baseline = []
     if earlier is not None:
-        found.notes += comparable(settings, machine, earlier)
         baseline = against_baseline(found.cases, found.floors, earlier, plan.allowed)
-    ceilings = None
+    machine, ceilings = computer(before), None
     if plan.roofline:
         progress("what this machine can do at most")
         ceilings = roof(found.cases, plan.threads)
-    return BenchReport(
+    report = BenchReport(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         computer=machine,
         settings=settings,
@@ -118,6 +114,22 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
         roof=ceilings,
         memory=Memory(resident_mb=resident_mb(), peak_mb=peak_mb(), device_mb=device_mb()),
         notes=tuple(found.notes),
+    )
+    if earlier is None:
+        return report
+    asked = dict.fromkeys(product(lines, plan.backends or LISTING))
+    return report.model_copy(update={"broken": tuple(broken(earlier, report, asked))})
+
+
+def _settings(plan: Plan) -> Settings:
+    return Settings(
+        scenario=plan.scenario,
+        batch=plan.batch,
+        rate=plan.rate,
+        seed=plan.seed,
+        streams=plan.streams if plan.scenario in ("multi-stream", "server") else 1,
+        threads=plan.threads or available_cores(),
+        caches="cold" if plan.cold else "warm",
     )
 
 
@@ -164,7 +176,10 @@ def _contestants(
     work: _Work, plan: Plan, names: list[str], stack: ExitStack, found: _Found
 ) -> list[Contestant]:
     if work.bundle is not None and work.graph is not None:
-        others = [plugins.rival(n, work.bundle, work.graph, plan.checkpoint) for n in plan.against]
+        others = [
+            plugins.rival(name, work.bundle, work.graph, plan.checkpoint, plan.extras)
+            for name in plan.against
+        ]
         entered = graph_contestants(
             work.bundle,
             work.graph,
@@ -193,13 +208,17 @@ def _contestants(
 
 
 def _measure_work(
-    work: _Work, contestants: list[Contestant], plan: Plan, found: _Found, progress: Progress
-) -> float | None:
-    """Time the contestants of a work; returns the rate of a server."""
+    work: _Work,
+    contestants: list[Contestant],
+    plan: Plan,
+    rate: float | None,
+    found: _Found,
+    progress: Progress,
+) -> None:
+    """Time the contestants of a work. rate: of a server; None is found from the slowest."""
     calls = {one.who: one.new_call for one in contestants}
     calls[contestants[0].who + AGAIN] = contestants[0].new_call
     slowest = max(trials({one.who: one.new_call() for one in contestants}).values())
-    rate = plan.rate
     if plan.scenario == "server" and rate is None:
         rate = half_load(slowest, plan)
     samples = time_calls(calls, slowest, plan, rate)
@@ -210,7 +229,6 @@ def _measure_work(
         progress(f"{work.name}: what a call of {one.who} allocates")
         found.cases.append(_case(work, one, samples[one.who], plan, rate))
     found.comparisons += _comparisons(work, contestants, samples, plan, found)
-    return rate
 
 
 def _case(work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float | None) -> Case:
@@ -226,6 +244,7 @@ def _case(work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float 
         rounds_ms=tuple(tuple(round(1e3 * t, 5) for t in block) for block in sample.rounds),
         open_ms=round(one.open_ms, 3),
         first_ms=round(one.first_ms, 3),
+        rate=rate,
         service_ms=None if service is None else round(1e3 * service, 5),
         busy=None if busy is None else round(busy, 4),
         overloaded=rate is not None and mean * rate >= plan.streams,

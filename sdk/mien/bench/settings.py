@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,9 @@ LIMITS = {
 }
 
 
+EXTRAS = ("vgg", "lpips", "encoder", "arcface")  # what an export takes beside its checkpoint
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run measures.
@@ -31,10 +35,13 @@ class Plan:
     graphs: names; none are those that are run often. verbs: instead of graphs, or beside them.
     backends: names; none are all that open here. against: "torch", "torch-channels-last",
         "torch-bf16", "torch-compile", with the export extra, and the bundle's checkpoint.
+    extras: files that the export took beside the checkpoint, by name: "vgg", "lpips", "encoder",
+        "arcface".
     baseline: an earlier report of the same machine. allowed: the part of the time by which a
         process may be slower than another before it is called a regression.
     scenario: one of SCENARIOS. batch: samples a call. streams: callers, or the server's workers.
-    rate: requests a second of the server; None is half of what the slowest can do.
+    rate: requests a second of the server; None is the baseline's, of each work, or half of what the
+        slowest can do.
     calls: of each contestant; None makes as many as fit into `seconds`.
     cold: empty the processor's caches before each call. starts: fresh processes each, 0 for none.
     side: of pictures, in px. frames_per_second: of the camera of the verb live.
@@ -49,6 +56,7 @@ class Plan:
     baseline: Path | None = None
     allowed: float = 0.05
     checkpoint: Path | None = None
+    extras: Mapping[str, Path] = field(default_factory=dict)
     scenario: Literal["single-stream", "multi-stream", "offline", "server"] = "single-stream"
     batch: int = 1
     streams: int = 2
@@ -64,12 +72,12 @@ class Plan:
     roofline: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in LIMITS and value is not None:
-                low, high = LIMITS[field.name]
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name in LIMITS and value is not None:
+                low, high = LIMITS[one.name]
                 if not low <= value <= high:
-                    raise InputError(f"{field.name} is {value}, expected {low:g} to {high:g}")
+                    raise InputError(f"{one.name} is {value}, expected {low:g} to {high:g}")
         if self.scenario not in SCENARIOS:
             raise InputError(
                 f"there is no scenario {self.scenario!r}", hint=f"There are: {', '.join(SCENARIOS)}"
@@ -83,6 +91,13 @@ class Plan:
                 f"caches cannot be emptied before each call of {self.scenario}",
                 hint="Take single-stream or offline",
             )
+        for name in self.extras:
+            if name not in EXTRAS:
+                raise InputError(
+                    f"there is no extra file {name!r}", hint=f"There are: {', '.join(EXTRAS)}"
+                )
+        if self.batch > 1 and self.verbs:
+            raise InputError("a verb takes no batch", hint="Name a graph: --graph render")
         if self.against and self.verbs:
             raise InputError(
                 "a verb cannot be measured against torch", hint="Name a graph: --graph render"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.bench.report import Start
+from mien.bench.report import Start, on_gpu
 from mien.errors import RunError
 
 SCRIPT = (
@@ -33,6 +33,7 @@ RECORDED = (
     "imported_mb",
     "resident_mb",
     "peak_mb",
+    "device_mb",
 )
 
 
@@ -52,7 +53,8 @@ def starts(
 
     who: the backend. graph with its feeds, or verb: what is run.
 
-    Raises RunError where a process fails: a backend that the gate refuses, for one.
+    Raises RunError where a process fails (a backend that the gate refuses, for one), takes longer
+    than TIMEOUT_S, or prints no record.
     """
     found = []
     with tempfile.TemporaryDirectory(prefix="mien-bench-") as name:
@@ -66,6 +68,7 @@ def starts(
             "backend": who,
             "threads": threads,
             "side": side,
+            "device": on_gpu(who),
             "feeds": str(folder / "feeds.npz"),
         }
         cold = [_run(task, folder / f"cache-{i}") for i in range(count)]
@@ -78,19 +81,32 @@ def starts(
 
 def _run(task: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(task)],
-        env=os.environ | {"MIEN_CACHE_DIR": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, json.dumps(task)],
+            env=os.environ | {"MIEN_CACHE_DIR": str(cache)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunError(
+            f"a fresh process with {task['backend']} took more than {TIMEOUT_S:g} s",
+            hint="Leave it out: --starts 0",
+        ) from error
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         # A traceback ends in the error's class and its message.
         message = said.partition(": ")[2] if "Error" in said or "Failed" in said else said
         raise RunError(f"a fresh process with {task['backend']} failed: {message or said}")
-    record: dict[str, Any] = json.loads(done.stdout)
+    # The last line: a runtime may print before it, such as that it loads a driver.
+    lines = done.stdout.strip().splitlines()
+    try:
+        record: dict[str, Any] = json.loads(lines[-1] if lines else "")
+    except ValueError as error:
+        raise RunError(
+            f"a fresh process with {task['backend']} printed no record: {lines[-1:]}"
+        ) from error
     return record | {"total_s": record["ended"] - began}
 
 

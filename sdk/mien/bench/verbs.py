@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bench.graphs import Contestant
-from mien.bench.report import Accuracy, Refusal
+from mien.bench.report import LIVE, Accuracy, Refusal
 from mien.bundles import BUILT_IN, bundle_path
 from mien.edits.gatys_settings import GatysSettings
 from mien.edits.swap import SwapSettings
@@ -35,10 +35,14 @@ A_FEW_STEPS = SwapSettings(steps=10)
 
 @dataclass(frozen=True)
 class Verb:
-    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it."""
+    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it.
+
+    networks: whether a call runs any; else backends are alike, and the reference stands for all.
+    """
 
     families: tuple[str, ...]
     prepare: Callable[[Studio, int], Call]
+    networks: bool = True
 
 
 def _codes(studio: Studio) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -86,6 +90,13 @@ def _align(studio: Studio, side: int) -> Call:
     return lambda: studio.align(photo, which="largest").image
 
 
+def _paste(studio: Studio, side: int) -> Call:
+    photo = portrait()
+    face = studio.align(photo, which="largest")
+    edited = np.ascontiguousarray(face.image[:, ::-1])
+    return lambda: studio.paste(photo, face, edited).array
+
+
 def _translate(studio: Studio, side: int) -> Call:
     face, style = portrait(studio.face_size("starganv2")), studio.face_style(seed=0, domain=0)
     return lambda: studio.translate(face, style).array
@@ -94,6 +105,12 @@ def _translate(studio: Studio, side: int) -> Call:
 def _stylize(studio: Studio, side: int) -> Call:
     draw, picture = studio.style_edit(STYLE).draw, portrait(side)
     return lambda: draw(picture)
+
+
+def _frame(studio: Studio, side: int) -> Call:
+    """A frame of a film: the face is found, encoded, drawn twice and laid back."""
+    draw, photo = studio.express_edit(EXPRESSION).draw, portrait()
+    return lambda: draw(photo)
 
 
 def _gatys(studio: Studio, side: int) -> Call:
@@ -112,33 +129,49 @@ def _lookalikes(studio: Studio, side: int) -> Call:
     return lambda: studio.lookalikes(face, 4, seed=0).faces
 
 
+def _table(studio: Studio, side: int) -> Call:
+    """Two rows and two columns."""
+    codes = [studio.sample(seed) for seed in (1, 2, 3, 4)]
+    return lambda: studio.style_table(codes[:2], codes[2:]).array
+
+
 VERBS = {
     "align": Verb(("faces",), _align),
     "edit": Verb(GENERATORS, _edit),
     "express": Verb(GENERATORS, _express),
+    "frame": Verb(GENERATORS, _frame),
     "gatys": Verb(("vgg",), _gatys),
     "invert": Verb(GENERATORS, _invert),
     "lookalikes": Verb(("lookalike",), _lookalikes),
     "merge": Verb(("vaegan",), _merge),
     "mix": Verb(GENERATORS, _mix),
+    "paste": Verb(("faces",), _paste, networks=False),
     "project": Verb(GENERATORS, _project),
     "render": Verb(GENERATORS, _render),
     "stylize": Verb(("adain",), _stylize),
     "swap": Verb(GENERATORS, _swap),
+    "table": Verb(GENERATORS, _table),
     "translate": Verb(("starganv2",), _translate),
 }
-LIVE = "live"  # a verb of its own: frames come when they are due
+
+
+def families_of(verb: str) -> tuple[str, ...]:
+    """Families of bundles that a verb uses; a live run stylises."""
+    return VERBS["stylize" if verb == LIVE else verb].families
 
 
 def check_verb(verb: str, bundle: str | None) -> None:
-    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use."""
+    """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use.
+
+    LIVE is a verb of its own: frames come when they are due.
+    """
     if verb not in VERBS and verb != LIVE:
         raise InputError(
             f"there is no verb {verb!r} to measure", hint=f"There are: {', '.join(VERBS)}, {LIVE}"
         )
     if bundle is None:
         return
-    families = VERBS["stylize" if verb == LIVE else verb].families
+    families = families_of(verb)
     found = Bundle.open(bundle_path(bundle), verify=False)
     if found.spec.family not in families:
         raise ArchMismatch(
@@ -152,7 +185,7 @@ def studio_for(verb: str, bundle: str | None, backend: str, threads: int | None)
     """Open a studio for a verb, with mien's own bundles or another one."""
     if bundle is None:
         return Studio(backend=backend, threads=threads)
-    if verb == "align":
+    if families_of(verb) == ("faces",):
         return Studio(backend=backend, threads=threads, detector=bundle)
     return Studio(bundle, backend=backend, threads=threads)
 
@@ -185,7 +218,8 @@ def verb_contestants(
     A backend that a graph's gate refuses is refused here, as a studio does.
     """
     expected: Any = None
-    for name in sorted(backends, key=lambda name: name != REFERENCE):
+    names = sorted(backends, key=lambda name: name != REFERENCE)
+    for name in names if VERBS[verb].networks else [REFERENCE]:
         try:
             began = time.perf_counter()
             studio = stack.enter_context(studio_for(verb, bundle, name, threads))
@@ -209,21 +243,29 @@ def verb_contestants(
 
 
 def accuracy(found: Any, expected: Any) -> Accuracy:
-    """Compare the results of a verb: pictures by their levels, searches by their losses."""
+    """Compare the results of a verb: pictures by their levels, too, searches by their losses.
+
+    found, expected: uint8 pictures, other arrays (a code), or what has a `loss`.
+    """
     if hasattr(found, "loss"):
         worse = excess(np.array(found.loss), np.array(expected.loss))
         return Accuracy(measure="excess of the final loss over the reference's", value=worse)
     one, two = np.asarray(found), np.asarray(expected)
     if one.shape != two.shape:
         return Accuracy(measure="shapes differ", value=1.0, detail=f"{one.shape}, {two.shape}")
-    squares = np.square(one.astype(np.float64) - two).mean()
-    psnr = f"PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else "equal"
-    levels = int(np.abs(one.astype(int) - two).max())
     return Accuracy(
         measure="greatest difference, as a part of the reference's range",
         value=distance(one, two),
-        detail=f"{psnr}; {levels} of 255 levels at most",
+        detail=_levels(one, two) if one.dtype == two.dtype == np.uint8 else "",
     )
+
+
+def _levels(one: U8, two: U8) -> str:
+    """How far two pictures are from each other, as people say it."""
+    differences = one.astype(np.int64) - two
+    squares = np.square(differences).mean()
+    psnr = f"PSNR {10 * np.log10(255**2 / squares):.1f} dB" if squares else "equal"
+    return f"{psnr}; {np.abs(differences).max()} of 255 levels at most"
 
 
 def _always(call: Call) -> Callable[[], Call]:

@@ -37,6 +37,12 @@ def command(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="What the bundle was exported from.")
     ] = None,
+    vgg: Annotated[
+        Path | None, typer.Option(help="What the export took beside it: VGG-16 for LPIPS.")
+    ] = None,
+    lpips: Annotated[Path | None, typer.Option(help="Likewise, the LPIPS heads.")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Likewise, the encoder into W+.")] = None,
+    arcface: Annotated[Path | None, typer.Option(help="Likewise, the recogniser.")] = None,
     scenario: Annotated[
         str, typer.Option(help="single-stream, multi-stream, offline or server.")
     ] = "single-stream",
@@ -44,7 +50,10 @@ def command(
     streams: Annotated[int, typer.Option(help="Callers of multi-stream, workers of server.")] = 2,
     rate: Annotated[
         float | None,
-        typer.Option(help="Requests a second of server; unasked, half of what the slowest can."),
+        typer.Option(
+            help="Requests a second of server; unasked, those of FILE.json, or half of what the "
+            "slowest can."
+        ),
     ] = None,
     calls: Annotated[
         int | None, typer.Option(help="Of each backend; unasked, as many as fit into --seconds.")
@@ -82,7 +91,8 @@ def command(
 
     Example: mien bench demo --graph render --against render.json
 
-    The status is 1 where something is slower than in the earlier report.
+    The status is 1 where something is slower than in the earlier report, is not measured any more
+    or no longer passes its gate, and where nothing was measured at all.
     """
     from rich.console import Console
 
@@ -94,6 +104,7 @@ def command(
     earlier = [name for name in against or [] if name.endswith(".json")]
     if len(earlier) > 1:
         raise InputError(f"{len(earlier)} earlier reports were named", hint="Name one")
+    files = {"vgg": vgg, "lpips": lpips, "encoder": encoder, "arcface": arcface}
     plan = Plan(
         bundle=bundle,
         graphs=tuple(graph or ()),
@@ -103,6 +114,7 @@ def command(
         baseline=Path(earlier[0]) if earlier else None,
         allowed=allow,
         checkpoint=checkpoint,
+        extras={name: file for name, file in files.items() if file is not None},
         scenario=scenario,  # type: ignore[arg-type]
         batch=batch,
         streams=streams,
@@ -130,7 +142,7 @@ def command(
         show(report)
         for path in written:
             typer.echo(str(path))
-    if report.regressions:
+    if report.failed:
         raise typer.Exit(1)
 
 
