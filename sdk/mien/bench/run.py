@@ -11,11 +11,10 @@ from itertools import product
 
 import numpy as np
 
-from mien.bench import plugins
 from mien.bench.allocations import allocations
 from mien.bench.baseline import against_baseline, broken, comparable, rate_of
 from mien.bench.computer import computer, load, roof
-from mien.bench.graphs import Contestant, graph_contestants, repeated
+from mien.bench.graphs import Contestant, repeated
 from mien.bench.live import live
 from mien.bench.memory import device_mb, peak_mb, resident_mb
 from mien.bench.ratios import Comparison, compare, noise_floor
@@ -35,10 +34,9 @@ from mien.bench.settings import Plan
 from mien.bench.starts import starts
 from mien.bench.stats import summary
 from mien.bench.timing import half_load, time_calls, trials
-from mien.bench.verbs import check_verb, studio_for, verb_contestants
-from mien.bundles import bundle_path
+from mien.bench.verbs import check_verb, studio_for
+from mien.bench.works import Work, backends_of, contestants_of, works_of
 from mien.errors import BackendUnavailable, MienError
-from mien_engines import Bundle
 from mien_engines.backends import LISTING, REFERENCE, get
 from mien_engines.counting import count
 from mien_engines.machine import available_cores
@@ -75,7 +73,8 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     before, found = load(), _Found()
     for verb in plan.verbs:
         check_verb(verb, None if plan.bundle is None else str(plan.bundle))
-    names, works, settings = _backends(plan, found), list(_works(plan)), _settings(plan)
+    names, found.refusals = backends_of(plan)
+    works, settings = list(works_of(plan)), _settings(plan)
     lines = [work.name for work in works] + [LIVE] * (LIVE in plan.verbs)
     if earlier is not None:
         found.notes += comparable(settings, computer(before), earlier, lines)
@@ -85,7 +84,8 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
         if rate is None and earlier is not None:
             rate = rate_of(earlier, work.name)
         with ExitStack() as stack:
-            contestants = _contestants(work, plan, names, stack, found)
+            contestants, refused = contestants_of(work, plan, names, stack)
+            found.refusals += refused
             if contestants:
                 _measure_work(work, contestants, plan, rate, found, progress)
         _measure_starts(work, contestants, plan, found, progress)
@@ -133,82 +133,8 @@ def _settings(plan: Plan) -> Settings:
     )
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A graph of a bundle, or a verb."""
-
-    name: str
-    bundle: Bundle | None
-    graph: str | None
-    verb: str | None
-
-
-def _works(plan: Plan) -> Iterator[_Work]:
-    if plan.graphs or not plan.verbs:
-        bundle = Bundle.open(bundle_path(plan.bundle or "demo"))
-        often = [name for name, graph in bundle.spec.graphs.items() if graph.measured]
-        for graph in plan.graphs or often or list(bundle.spec.graphs):
-            bundle.graph(graph)  # raises where there is none, before anything is measured
-        for graph in plan.graphs or often or list(bundle.spec.graphs):
-            yield _Work(f"{bundle.name}/{graph}", bundle, graph, None)
-    for verb in plan.verbs:
-        if verb != LIVE:
-            yield _Work(verb, None, None, verb)
-
-
-def _backends(plan: Plan, found: _Found) -> list[str]:
-    """Those that were named, each of which must open; else all that do. The reference is first."""
-    if plan.backends:
-        for name in plan.backends:
-            get(name).probe()
-        return list(dict.fromkeys(plan.backends))
-    opening = []
-    for name in LISTING:
-        try:
-            get(name).probe()
-            opening.append(name)
-        except BackendUnavailable as error:
-            found.refusals.append(Refusal(work="", who=name, reason=str(error)))
-    return sorted(opening, key=lambda name: name != REFERENCE)
-
-
-def _contestants(
-    work: _Work, plan: Plan, names: list[str], stack: ExitStack, found: _Found
-) -> list[Contestant]:
-    if work.bundle is not None and work.graph is not None:
-        others = [
-            plugins.rival(name, work.bundle, work.graph, plan.checkpoint, plan.extras)
-            for name in plan.against
-        ]
-        entered = graph_contestants(
-            work.bundle,
-            work.graph,
-            [*map(get, names), *others],
-            stack,
-            batch=plan.batch,
-            threads=plan.threads,
-        )
-    else:
-        assert work.verb is not None
-        entered = verb_contestants(
-            work.verb,
-            None if plan.bundle is None else str(plan.bundle),
-            names,
-            stack,
-            side=plan.side,
-            threads=plan.threads,
-        )
-    contestants = []
-    for one in entered:
-        if isinstance(one, Refusal):
-            found.refusals.append(one)
-        else:
-            contestants.append(one)
-    return contestants
-
-
 def _measure_work(
-    work: _Work,
+    work: Work,
     contestants: list[Contestant],
     plan: Plan,
     rate: float | None,
@@ -231,7 +157,7 @@ def _measure_work(
     found.comparisons += _comparisons(work, contestants, samples, plan, found)
 
 
-def _case(work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float | None) -> Case:
+def _case(work: Work, one: Contestant, sample: Sample, plan: Plan, rate: float | None) -> Case:
     busy = sum(sample.service) / (sample.seconds * plan.streams) if sample.service else None
     service = statistics.median(sample.service) if sample.service else None
     mean = statistics.fmean(sample.service) if sample.service else 0.0
@@ -254,7 +180,7 @@ def _case(work: _Work, one: Contestant, sample: Sample, plan: Plan, rate: float 
     )
 
 
-def _counts(work: _Work, one: Contestant) -> Counts | None:
+def _counts(work: Work, one: Contestant) -> Counts | None:
     """What the graph does with such inputs; None for a verb, and where nothing can count it."""
     if work.bundle is None or work.graph is None:
         return None
@@ -272,7 +198,7 @@ def _counts(work: _Work, one: Contestant) -> Counts | None:
 
 
 def _comparisons(
-    work: _Work,
+    work: Work,
     contestants: list[Contestant],
     samples: Mapping[str, Sample],
     plan: Plan,
@@ -293,7 +219,7 @@ def _comparisons(
 
 
 def _measure_starts(
-    work: _Work, contestants: list[Contestant], plan: Plan, found: _Found, progress: Progress
+    work: Work, contestants: list[Contestant], plan: Plan, found: _Found, progress: Progress
 ) -> None:
     if not plan.starts:
         return

@@ -1,0 +1,93 @@
+"""What a plan measures, and who takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from mien.bench import plugins
+from mien.bench.graphs import Contestant, graph_contestants
+from mien.bench.report import LIVE, Refusal
+from mien.bench.settings import Plan
+from mien.bench.verbs import verb_contestants
+from mien.bundles import bundle_path
+from mien.errors import BackendUnavailable
+from mien_engines import Bundle
+from mien_engines.backends import LISTING, REFERENCE, get
+
+
+@dataclass(frozen=True)
+class Work:
+    """A graph of a bundle, or a verb."""
+
+    name: str
+    bundle: Bundle | None
+    graph: str | None
+    verb: str | None
+
+
+def works_of(plan: Plan) -> Iterator[Work]:
+    if plan.graphs or not plan.verbs:
+        bundle = Bundle.open(bundle_path(plan.bundle or "demo"))
+        often = [name for name, graph in bundle.spec.graphs.items() if graph.measured]
+        for graph in plan.graphs or often or list(bundle.spec.graphs):
+            bundle.graph(graph)  # raises where there is none, before anything is measured
+        for graph in plan.graphs or often or list(bundle.spec.graphs):
+            yield Work(f"{bundle.name}/{graph}", bundle, graph, None)
+    for verb in plan.verbs:
+        if verb != LIVE:
+            yield Work(verb, None, None, verb)
+
+
+def backends_of(plan: Plan) -> tuple[list[str], list[Refusal]]:
+    """Those that were named, each of which must open; else all that do. The reference is first."""
+    if plan.backends:
+        for name in plan.backends:
+            get(name).probe()
+        return list(dict.fromkeys(plan.backends)), []
+    opening, refused = [], []
+    for name in LISTING:
+        try:
+            get(name).probe()
+            opening.append(name)
+        except BackendUnavailable as error:
+            refused.append(Refusal(work="", who=name, reason=str(error)))
+    return sorted(opening, key=lambda name: name != REFERENCE), refused
+
+
+def contestants_of(
+    work: Work, plan: Plan, names: list[str], stack: ExitStack
+) -> tuple[list[Contestant], list[Refusal]]:
+    """Open who takes part in a work; say who cannot."""
+    if work.bundle is not None and work.graph is not None:
+        others = [
+            plugins.rival(name, work.bundle, work.graph, plan.checkpoint, plan.extras)
+            for name in plan.against
+        ]
+        entered = graph_contestants(
+            work.bundle,
+            work.graph,
+            [*map(get, names), *others],
+            stack,
+            batch=plan.batch,
+            threads=plan.threads,
+        )
+    else:
+        assert work.verb is not None
+        entered = verb_contestants(
+            work.verb,
+            None if plan.bundle is None else str(plan.bundle),
+            names,
+            stack,
+            side=plan.side,
+            threads=plan.threads,
+        )
+    contestants: list[Contestant] = []
+    refused: list[Refusal] = []
+    for one in entered:
+        if isinstance(one, Refusal):
+            refused.append(one)
+        else:
+            contestants.append(one)
+    return contestants, refused
