@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.bench.conftest import SHORT
 
-from mien.bench import BenchReport, Plan, baseline, measure, run
+from mien.bench import BenchReport, Plan, baseline, measure, run, works
 from mien.bench.report import Accuracy, Case, Gpu, Refusal, Shown, Timeline
 from mien.cli.main import main
 from mien.errors import InputError
@@ -132,7 +132,8 @@ def test_a_backend_that_is_gone_makes_the_status_1(
     """Unasked, those that open are measured; one that opened then does not now."""
     gone = slowed(reduced(report, case_of(report, "ort"), case_of(report, "ort-cuda")), 0.01)
     path = gone.save(tmp_path / "earlier.json")
-    monkeypatch.setattr(run, "LISTING", ("ort", "ort-cuda"))
+    for module in (run, works):
+        monkeypatch.setattr(module, "LISTING", ("ort", "ort-cuda"))
     monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
     options = [str(tiny), "--graph", "linear", "--calls", "30", "--threads", "1", "--starts", "0"]
     options += ["--no-roofline", "--against", str(path)]
@@ -149,7 +150,7 @@ def test_reports_of_other_settings_are_refused_before_anything_is_measured(
         raise AssertionError("it was measured")
 
     path = report.save(tmp_path / "earlier.json")
-    monkeypatch.setattr(run, "graph_contestants", measured)
+    monkeypatch.setattr(works, "graph_contestants", measured)
     for asked in ({"batch": 2}, {"scenario": "offline"}, {"cold": True}):
         with pytest.raises(InputError, match=r"the baseline was measured with .*, this run with"):
             measure(Plan(bundle=tiny, graphs=("linear",), baseline=path, **SHORT | asked))
