@@ -18,7 +18,7 @@ from typing import Any
 
 import filelock
 
-from mien_engines.cache import cache_dir, write_atomic
+from mien_engines.cache import cache_dir, make_private_dir, write_atomic
 from mien_engines.errors import Busy, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unpacked
 
@@ -112,7 +112,7 @@ class PlanCache:
         lock = filelock.FileLock(path.with_suffix(".lock"))
         holder = path.with_suffix(".pid")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_dir(path.parent)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:

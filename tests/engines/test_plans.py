@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +371,32 @@ def test_a_plan_that_others_can_write_is_refused(plans: PlanCache, mode: int) ->
         plans.load(path)
     plans.root.chmod(0o700)
     plans.load(path)
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Of users whose groups are theirs alone: what they make, their group may write."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other modes")
+@pytest.mark.parametrize("locked", [True, False], ids=["by the lock", "by the plan"])
+def test_folders_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, locked: bool) -> None:
+    plans = PlanCache(tmp_path / "new" / "cache" / "plans")
+    if locked:
+        with plans.building(KEY):
+            plans.store(header(b"plan"), b"plan")
+    else:
+        plans.store(header(b"plan"), b"plan")
+    assert plans.load(plans.find(WANTED))[1] == b"plan"
+    below = [path for path in (tmp_path / "new").rglob("*") if path.is_dir()]
+    assert {path.stat().st_mode & 0o777 for path in [tmp_path / "new", *below]} == {0o700}
+    assert len(below) == 3
+    (tmp_path / "control").mkdir()
+    assert (tmp_path / "control").stat().st_mode & 0o777 == 0o775  # the umask was that
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other owners")
