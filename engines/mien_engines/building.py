@@ -8,7 +8,6 @@ and the plan is reported as not checked and never used.
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,10 +22,10 @@ from mien_engines.errors import InputError, MienError, NotBuilt, Untrusted
 from mien_engines.forms import form_of
 from mien_engines.parity import Referee
 from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, unpacked
-from mien_engines.plans import WAIT_S, PlanCache
+from mien_engines.plans import WAIT_S, PlanCache, shown
 from mien_engines.sizes import Range, check_names, profile, sizes_of
 from mien_engines.spec import GraphSpec, Precision
-from mien_engines.trt_builder import Built, Progress, build_plan, flags_of
+from mien_engines.trt_builder import Built, Progress, build_plan
 
 State = Literal["accepted", "kept", "not checked", "left out", "refused", "failed"]
 NO_GPU = "no GPU"
@@ -34,8 +33,6 @@ PRECISIONS: dict[str, Precision] = {"fp32": "f32", "fp16": "fp16", "bf16": "bf16
 SUFFIX = {"f32": "", "fp16": "-fp16", "bf16": "-bf16"}
 # What a library's builder has no kernels for: found by building, see docs/tensorrt.md.
 UNSUPPORTED: dict[tuple[str, Precision], tuple[str, ...]] = {("rtx", "bf16"): ("ConvTranspose",)}
-
-logger = logging.getLogger("mien")
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,7 @@ class _Work:
                 state = "not checked"
             stored = state != "refused" and cache.store(header, built.plan)
         if state == "accepted":
-            for old in cache.clear_stale(self.host.machine()):
-                logger.info("removed %s: built for another version of this machine", old.name)
+            cache.clear_stale(self.host.machine())
         path = cache.path(key) if stored else None
         return _said(header, path, self.precision, state)
 
@@ -196,7 +192,6 @@ class _Work:
             precision=self.precision,
             sizes=_with_samples(self.bundle, spec, sizes, self.sizes),
             keep=tuple(sorted(self.keep)),
-            flags=flags_of(self.host.library),
             **self.host.machine(),
         )
 
@@ -280,7 +275,7 @@ def adopt(
     for field, here in wanted.items():
         if getattr(key, field) != here:
             raise NotBuilt(
-                f"{path} was built for {field} {getattr(key, field)}, this is {here}",
+                f"{path} was built for {field} {shown(getattr(key, field))}, this is {shown(here)}",
                 hint="Build it here: mien build BUNDLE",
             )
     work = _Work(opened, runner.host, runner, key.precision, {}, (), False, WAIT_S)

@@ -25,7 +25,7 @@ from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unp
 LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
 WAIT_S = 1800.0
 # What decides whether a plan runs here, in the order in which a difference is told.
-MACHINE = ("library", "version", "gpu", "sm", "driver", "revision")
+MACHINE = ("library", "version", "gpu", "sm", "driver", "flags", "revision")
 
 logger = logging.getLogger("mien")
 
@@ -54,7 +54,8 @@ class PlanCache:
         return True
 
     def find(self, wanted: Mapping[str, Any]) -> Path:
-        """The newest accepted plan whose key has these fields.
+        """The accepted plan whose key has these fields; of several, such as of other sizes, the one
+        that was built or asked for last.
 
         Raises NotBuilt, which says what is different about the nearest one.
         """
@@ -164,9 +165,11 @@ class PlanCache:
             with contextlib.suppress(OSError, Untrusted):
                 key = read_header(path).key
                 mine = key.library == machine["library"] and key.gpu == machine["gpu"]
-                if mine and _differences(key, machine):
+                differing = _differences(key, machine)
+                if mine and differing:
                     path.unlink()
                     removed.append(path)
+                    logger.info("removed the plan of graph %s: %s", key.graph, "; ".join(differing))
         return removed
 
     def _check_owner(self, path: Path) -> None:
@@ -201,10 +204,15 @@ def _written(path: Path) -> float:
 
 def _differences(key: PlanKey, wanted: Mapping[str, Any]) -> list[str]:
     return [
-        f"it was built for {name} {getattr(key, name)}, this is {wanted[name]}"
+        f"it was built for {name} {shown(getattr(key, name))}, this is {shown(wanted[name])}"
         for name in MACHINE
         if name in wanted and getattr(key, name) != wanted[name]
     ]
+
+
+def shown(value: object) -> str:
+    """A field of a key, for people."""
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _typed(precision: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from mien_engines.errors import (
     NotBuilt,
     Untrusted,
 )
+from mien_engines.kernels import sources
 from mien_engines.plans import PlanCache
 from mien_engines.sizes import parse_sizes, profile, sizes_of
 from mien_engines.trt_builder import build_plan, flags_of
@@ -217,6 +219,42 @@ def test_an_update_of_the_driver_clears_what_it_made_useless(host: Host, tiny: B
         backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
     assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
     assert not Path(str(old.path)).exists()
+
+
+def test_another_kernel_of_a_plugin_is_another_plan(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin: Any = ModuleType("plugin")
+    plugin.is_offered, plugin.prepared = lambda trt: True, lambda trt, model: model
+    plugin.network_flags = lambda trt: 0
+    monkeypatch.setitem(sys.modules, "mien_engines.kernels.plugin", plugin)
+    monkeypatch.setattr(sources, "digest", lambda: "old")
+    (old,) = build(tiny, "trt", graphs=["linear"]).plans
+    monkeypatch.setattr(sources, "digest", lambda: "new")
+    with pytest.raises(NotBuilt, match=r"for flags .*kernels old, this is .*kernels new"):
+        backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
+    assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
+    assert not Path(str(old.path)).exists()
+    backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear")).close()
+
+
+def test_of_plans_of_several_sizes_the_one_asked_for_last_is_used(host: Host, tiny: Bundle) -> None:
+    def most() -> int:
+        with mien_engines.open(tiny, "trt") as engine:
+            engine.session("linear")
+        return int(host.library.trt.engines[-1].plan.profile["x"][2][0])
+
+    def built(most: int) -> str:
+        (plan,) = build(tiny, "trt", graphs=["linear"], sizes={"N": (1, 2, most)}).plans
+        for path in PlanCache().root.glob("*/*.plan"):  # as if some time had passed
+            state = path.stat()
+            os.utime(path, (state.st_atime, state.st_mtime - 10))
+        return plan.state
+
+    assert (built(4), most()) == ("accepted", 4)
+    assert (built(9), most()) == ("accepted", 9)
+    assert (built(4), most()) == ("kept", 4)
+    assert most() == 4
 
 
 def test_progress_is_told_and_may_stop_the_build(host: Host, tiny: Bundle) -> None:

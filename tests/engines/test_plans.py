@@ -21,7 +21,7 @@ from mien_engines import Bundle
 from mien_engines import cache as cache_module
 from mien_engines.errors import Busy, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, packed, unpacked
-from mien_engines.plans import PlanCache
+from mien_engines.plans import MACHINE, PlanCache
 
 KEY = PlanKey(
     graph="render", digest="0" * 64, library="trt", version="11.4.0.106", gpu="Fake GPU", sm="9.0",
@@ -30,7 +30,7 @@ KEY = PlanKey(
 WANTED: dict[str, Any] = {
     name: getattr(KEY, name)
     for name in ("graph", "digest", "precision", "library", "version", "gpu", "sm", "driver",
-                 "revision")
+                 "flags", "revision")
 }  # fmt: skip
 
 
@@ -262,6 +262,17 @@ def test_a_plan_of_another_machine_is_not_used_and_the_difference_is_named(
         plans.find(WANTED)
 
 
+def test_a_plan_with_another_kernel_in_it_is_not_used(plans: PlanCache) -> None:
+    older = ("strongly typed", "AdaIN plugin of kernels 1f")
+    plans.store(header(b"plan", KEY.model_copy(update={"flags": older})), b"plan")
+    with pytest.raises(
+        NotBuilt,
+        match="it was built for flags strongly typed, AdaIN plugin of kernels 1f, "
+        "this is strongly typed",
+    ):
+        plans.find(WANTED)
+
+
 @pytest.mark.parametrize(
     ("field", "other"), [("graph", "mix"), ("digest", "1" * 64), ("precision", "f32")]
 )
@@ -289,17 +300,25 @@ def test_every_field_of_the_key_makes_another_file(plans: PlanCache) -> None:
     assert len(paths | {plans.path(KEY)}) == len(others) + 1
 
 
-def test_stale_plans_of_this_gpu_go_and_those_of_others_stay(plans: PlanCache) -> None:
-    old, mine, other = (
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("version", "11.3.0.1"), ("sm", "8.9"), ("driver", "570.1"), ("flags", ()), ("revision", 0)],
+)
+def test_stale_plans_of_this_gpu_go_and_those_of_others_stay(
+    plans: PlanCache, caplog: pytest.LogCaptureFixture, field: str, other: Any
+) -> None:
+    old, mine, theirs = (
         KEY.model_copy(update=change)
-        for change in ({"driver": "570.1"}, {}, {"gpu": "Other GPU", "driver": "570.1"})
+        for change in ({field: other}, {}, {"gpu": "Other GPU", field: other})
     )
-    for key in (old, mine, other):
+    for key in (old, mine, theirs):
         plans.store(header(b"plan", key), b"plan")
-    machine = {name: WANTED[name] for name in ("library", "version", "gpu", "sm", "driver")}
-    assert plans.clear_stale(machine) == [plans.path(old)]
+    machine = {name: WANTED[name] for name in MACHINE}
+    with caplog.at_level(logging.INFO, "mien"):
+        assert plans.clear_stale(machine) == [plans.path(old)]
+    assert f"it was built for {field}" in caplog.text
     assert plans.path(mine).exists()
-    assert plans.path(other).exists()
+    assert plans.path(theirs).exists()
 
 
 def test_equal_graphs_with_other_weights_have_other_digests(

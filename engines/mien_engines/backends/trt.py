@@ -24,6 +24,7 @@ from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
 from mien_engines.plan_file import REVISION, graph_digest, read_header
 from mien_engines.plans import PlanCache
 from mien_engines.spec import GraphSpec, Precision
+from mien_engines.trt_builder import flags_of
 from mien_engines.trt_library import Library, LibraryName, library
 
 MAX_FORMS = 8  # sets of shapes for which lanes are kept
@@ -57,6 +58,7 @@ class Host:
             "gpu": info.name if info else "none",
             "sm": info.sm if info else "none",
             "driver": info.driver if info else "none",
+            "flags": flags_of(self.library),
             "revision": REVISION,
         }
 
