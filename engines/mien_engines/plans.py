@@ -27,6 +27,8 @@ WAIT_S = 1800.0
 # What decides whether a plan runs here, in the order in which a difference is told.
 MACHINE = ("library", "version", "gpu", "sm", "driver", "flags", "revision")
 
+KERNELS_SUFFIX = ".kernels"  # what TensorRT-RTX compiled of a plan, beside it
+
 logger = logging.getLogger("mien")
 
 
@@ -94,7 +96,7 @@ class PlanCache:
         Raises Untrusted: it is damaged, or lies where others can write.
         """
         if not trust_engine:
-            self._check_owner(path)
+            self.check_owner(path)
         header, plan = unpacked(path)
         with contextlib.suppress(OSError):
             os.utime(path)  # what is used is kept longest
@@ -144,16 +146,17 @@ class PlanCache:
         for path in self.root.glob("*/*.plan"):
             with contextlib.suppress(OSError):
                 state = path.stat()
+                nbytes = state.st_size + _size(path.with_suffix(KERNELS_SUFFIX))
                 # A time in the future, from a clock that was set back, is as good as now.
-                entries.append((min(state.st_mtime, now), state.st_size, path))
-                total += state.st_size
+                entries.append((min(state.st_mtime, now), nbytes, path))
+                total += nbytes
         removed = []
         for _, nbytes, path in sorted(entries):
             if total <= self.limit_bytes:
                 break
             if path != kept:
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    _remove(path)
                 total -= nbytes
                 removed.append(path)
         return removed
@@ -167,12 +170,13 @@ class PlanCache:
                 mine = key.library == machine["library"] and key.gpu == machine["gpu"]
                 differing = _differences(key, machine)
                 if mine and differing:
-                    path.unlink()
+                    _remove(path)
                     removed.append(path)
                     logger.info("removed the plan of graph %s: %s", key.graph, "; ".join(differing))
         return removed
 
-    def _check_owner(self, path: Path) -> None:
+    def check_owner(self, path: Path) -> None:
+        """Raises Untrusted: it is not in the cache, or others than its owner could write it."""
         inside = path.is_relative_to(self.root)
         if not inside:
             raise Untrusted(
@@ -193,6 +197,19 @@ class PlanCache:
                     f"others than you can write {place}",
                     hint=f"Remove it, or type: chmod go-w {place}; then build the plan again",
                 )
+
+
+def _remove(path: Path) -> None:
+    """A plan, and what was compiled of it. Raises OSError."""
+    path.with_suffix(KERNELS_SUFFIX).unlink(missing_ok=True)
+    path.unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _written(path: Path) -> float:

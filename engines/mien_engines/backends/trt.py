@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mien_engines.backends.base import Backend, Loop, Session
+from mien_engines.backends.contexts import Contexts, KernelFile
 from mien_engines.backends.feeds import Array, check_array, check_names, check_shape
 from mien_engines.backends.lane import STRIDE, Lane
 from mien_engines.device import Device
@@ -115,15 +116,17 @@ class Trt(Backend):
             # By the bundle's own word it is not for this precision: its session is of fp32, and
             # says so.
             return self.wide().open_impl(path, spec, threads, cache)
-        return self.session(spec, plans.load(found)[1])
+        return self.session(spec, plans.load(found)[1], KernelFile.beside(plans, found))
 
     def wide(self) -> Trt:
         """The same in fp32."""
         return {"trt": Trt, "rtx": Rtx}[self.library_name](self._host)
 
-    def session(self, spec: GraphSpec, plan: bytes) -> TrtSession:
+    def session(
+        self, spec: GraphSpec, plan: bytes, kernels: KernelFile | None = None
+    ) -> TrtSession:
         """Run a plan, which has to be one that is trusted. Raises BuildFailed."""
-        return TrtSession(spec, self, plan)
+        return TrtSession(spec, self, plan, kernels)
 
 
 class TrtFp16(Trt):
@@ -174,7 +177,9 @@ def unfit(spec: GraphSpec, precision: Precision) -> str:
 class TrtSession(Session):
     """A plan, and lanes for each set of shapes: as many as threads ever ran it at once."""
 
-    def __init__(self, spec: GraphSpec, backend: Trt, plan: bytes) -> None:
+    def __init__(
+        self, spec: GraphSpec, backend: Trt, plan: bytes, kernels: KernelFile | None = None
+    ) -> None:
         super().__init__(spec, backend)
         host = backend.host
         assert host.device is not None
@@ -192,8 +197,11 @@ class TrtSession(Session):
         mode = self.library.trt.TensorIOMode.INPUT
         inputs = [name for name in names if self._engine.get_tensor_mode(name) == mode]
         self.check_names(inputs, [name for name in names if name not in inputs])
+        self._contexts: Contexts | None = Contexts(
+            self.library, self.device, self._engine, spec.name, kernels
+        )
         self._idle: OrderedDict[Shapes, list[Lane]] = OrderedDict()
-        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
 
     def run_impl(self, feeds: dict[str, Array]) -> dict[str, Array]:
         with self._driving(_shapes(feeds)) as lane:
@@ -235,6 +243,10 @@ class TrtSession(Session):
                 given.fill(stream, host)
         return given
 
+    def remarks(self) -> tuple[str, ...]:
+        reason = self._contexts.uncaptured if self._contexts is not None else ""
+        return (f"runs without a CUDA graph, and slower: {reason}",) if reason else ()
+
     def loop_impl(self, feeds: dict[str, Array], sizes: Mapping[str, int]) -> Loop:
         return TrtLoop(self, feeds)
 
@@ -245,7 +257,8 @@ class TrtSession(Session):
             self._idle.move_to_end(shapes)
             if idle:
                 return idle.pop()
-        return Lane(self.library, self.device, self._engine, self.spec, dict(shapes), self._making)
+        assert self._contexts is not None, "the session is closed"
+        return Lane(self.library, self.device, self._contexts, self.spec, dict(shapes))
 
     def give_back(self, shapes: Shapes, lane: Lane) -> None:
         """Let others drive a lane; what is too many, or late, is closed."""
@@ -266,7 +279,7 @@ class TrtSession(Session):
             self._idle.clear()
         for lane in lanes:
             lane.close()
-        self._engine = None
+        self._contexts = self._engine = None  # lanes of loops that are still held keep them
 
     @contextlib.contextmanager
     def _driving(self, shapes: Shapes) -> Iterator[Lane]:
