@@ -18,8 +18,11 @@ import pytest
 from tests.engines import fake_gpu
 from tests.engines.fake_gpu import (
     ALLOCATES,
+    FakeBuilder,
     FakeDevice,
     FakeEngine,
+    FakeILogger,
+    FakeRuntime,
     fake_host,
     fake_rtx_host,
     fake_trt,
@@ -177,6 +180,52 @@ def test_the_choice_is_made_anew_after_a_build(host: Host, tiny: Bundle) -> None
         engine.session("linear")
         (after,) = [choice for choice in engine.report() if choice.graph == "linear"]
     assert "trt" in {after.backend, *after.refused}
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (None, r"has no plan of trt in f32 for this machine"),
+        (FakeRuntime, r"TensorRT 11.4.0.106 does not take the plan of graph linear: no tactic"),
+    ],
+    ids=["not built", "not loaded"],
+)
+def test_a_graph_that_trt_fails_goes_to_the_next_backend_and_the_report_says_why(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch, broken: Any, reason: str
+) -> None:
+    """E11, where no backend was asked for; the one that was asked for is never replaced."""
+    whole = FakeBuilder.build_serialized_network
+
+    def fails(self: FakeBuilder, network: Any, config: Any) -> bytes | None:
+        if [value.name for value in network.model.graph.input] != ["x"]:
+            return whole(self, network, config)
+        self.logger.log(FakeILogger.ERROR, "no tactic: workspace too small")
+        return None
+
+    def refuses(self: FakeRuntime, plan: bytes) -> None:
+        self.logger.log(FakeILogger.ERROR, "no tactic")
+
+    if broken is None:
+        monkeypatch.setattr(FakeBuilder, "build_serialized_network", fails)
+    built = {plan.graph: plan for plan in build(tiny, "trt", graphs=["linear", "descent"]).plans}
+    assert built["descent"].state == "accepted"
+    if broken is None:
+        assert built["linear"].state == "failed"
+        assert "no tactic: workspace too small" in built["linear"].detail
+    else:
+        monkeypatch.setattr(FakeRuntime, "deserialize_cuda_engine", refuses)
+    x = tiny.constants["sample.x"]
+    with mien_engines.open(tiny, threads=1) as engine, mien_engines.open(tiny, "ort") as reference:
+        found, expected = (e.run("linear", x=x)["y"] for e in (engine, reference))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        (choice,) = engine.report()
+    assert not choice.backend.startswith("trt")
+    assert re.search(reason, choice.refused["trt"])
+    with (
+        pytest.raises(NotBuilt if broken is None else BuildFailed, match=reason),
+        mien_engines.open(tiny, "trt") as asked,
+    ):
+        asked.run("linear", x=x)
 
 
 def test_a_plan_from_elsewhere_is_adopted_when_it_is_trusted(
