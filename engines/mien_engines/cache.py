@@ -65,7 +65,12 @@ def write_atomic(path: Path, data: bytes) -> bool:
 
 @cache
 def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left behind, once a process and folder."""
+    """Once a process and folder."""
+    sweep_partial(folder)
+
+
+def sweep_partial(folder: Path) -> None:
+    """Remove what writers that were killed have left behind."""
     for orphan in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - orphan.stat().st_mtime > ORPHAN_AGE_S:

@@ -21,15 +21,15 @@ import filelock
 from mien_engines.cache import cache_dir, make_private_dir, write_atomic
 from mien_engines.errors import Busy, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unpacked
+from mien_engines.plan_upkeep import clear_stale, sweep, trim
 
 LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
 WAIT_S = 1800.0
-# What decides whether a plan runs here, in the order in which a difference is told.
-MACHINE = ("library", "version", "gpu", "sm", "driver", "flags", "revision")
-
-KERNELS_SUFFIX = ".kernels"  # what TensorRT-RTX compiled of a plan, beside it
 
 logger = logging.getLogger("mien")
+
+# Plans that could not be written. They are this process's own, and last as long as it does.
+_unwritten: dict[Path, tuple[PlanHeader, bytes]] = {}
 
 
 class PlanCache:
@@ -48,12 +48,25 @@ class PlanCache:
         return self.root / key.folder / f"{key.name}.plan"
 
     def store(self, header: PlanHeader, plan: bytes) -> bool:
-        """Keep a plan. Returns False, after one log line, where it cannot be written."""
+        """Keep a plan. Returns False, after one log line, where it cannot be written: then it lasts
+        as long as this process."""
         path = self.path(header.key)
         if not write_atomic(path, packed(header, plan)):
+            _unwritten[path] = header, plan
             return False
+        _unwritten.pop(path, None)
         self.trim(kept=path)
         return True
+
+    def paths(self, pattern: str = "*") -> list[Path]:
+        """The plans whose names are so. They need not be usable here."""
+        written = [path for path in self.root.glob(f"*/{pattern}.plan") if path not in _unwritten]
+        unwritten = [path for path in _unwritten if path.is_relative_to(self.root)]
+        return written + [path for path in unwritten if path.match(f"{pattern}.plan")]
+
+    def header(self, path: Path) -> PlanHeader:
+        """What a plan was made of. Raises Untrusted where it is damaged."""
+        return _unwritten[path][0] if path in _unwritten else read_header(path)
 
     def find(self, wanted: Mapping[str, Any]) -> Path:
         """The accepted plan whose key has these fields; of several, such as of other sizes, the one
@@ -62,7 +75,8 @@ class PlanCache:
         Raises NotBuilt, which says what is different about the nearest one.
         """
         folder = self.root / f"{wanted['graph']}-{wanted['digest'][:16]}"
-        paths = list(folder.glob(f"{wanted['library']}-{wanted['precision']}-*.plan"))
+        named = self.paths(f"{wanted['library']}-{wanted['precision']}-*")
+        paths = [path for path in named if path.parent == folder]
         build_it = f"Type: mien build BUNDLE --backend {wanted['library']} " + (
             f"--precision {_typed(wanted['precision'])} --graph {wanted['graph']}"
         )
@@ -73,11 +87,11 @@ class PlanCache:
         near: list[list[str]] = []
         for path in paths:
             try:
-                header = read_header(path)
+                header = self.header(path)
             except Untrusted as error:
                 near.append([error.message])
                 continue
-            differing = _differences(header.key, wanted)
+            differing = header.key.differences(wanted)
             if differing:
                 near.append(differing)
             elif not header.verdict.accepted:
@@ -95,6 +109,8 @@ class PlanCache:
 
         Raises Untrusted: it is damaged, or lies where others can write.
         """
+        if path in _unwritten:
+            return _unwritten[path]
         if not trust_engine:
             self.check_owner(path)
         header, plan = unpacked(path)
@@ -142,37 +158,12 @@ class PlanCache:
 
     def trim(self, kept: Path | None = None) -> list[Path]:
         """Remove what was used least recently, until the rest is within the limit."""
-        now, entries, total = time.time(), [], 0
-        for path in self.root.glob("*/*.plan"):
-            with contextlib.suppress(OSError):
-                state = path.stat()
-                nbytes = state.st_size + _size(path.with_suffix(KERNELS_SUFFIX))
-                # A time in the future, from a clock that was set back, is as good as now.
-                entries.append((min(state.st_mtime, now), nbytes, path))
-                total += nbytes
-        removed = []
-        for _, nbytes, path in sorted(entries):
-            if total <= self.limit_bytes:
-                break
-            if path != kept:
-                with contextlib.suppress(OSError):
-                    _remove(path)
-                total -= nbytes
-                removed.append(path)
-        return removed
+        return trim(self.root, self.limit_bytes, kept)
 
-    def clear_stale(self, machine: Mapping[str, Any]) -> list[Path]:
-        """Remove plans for this GPU that another version of something built: none can be used."""
-        removed = []
-        for path in self.root.glob("*/*.plan"):
-            with contextlib.suppress(OSError, Untrusted):
-                key = read_header(path).key
-                mine = key.library == machine["library"] and key.gpu == machine["gpu"]
-                differing = _differences(key, machine)
-                if mine and differing:
-                    _remove(path)
-                    removed.append(path)
-                    logger.info("removed the plan of graph %s: %s", key.graph, "; ".join(differing))
+    def tidy(self, machine: Mapping[str, Any]) -> list[Path]:
+        """Remove what this GPU has no more use for, and what killed builders have left."""
+        removed = clear_stale(self.root, machine)
+        sweep(self.root)
         return removed
 
     def check_owner(self, path: Path) -> None:
@@ -199,37 +190,13 @@ class PlanCache:
                 )
 
 
-def _remove(path: Path) -> None:
-    """A plan, and what was compiled of it. Raises OSError."""
-    path.with_suffix(KERNELS_SUFFIX).unlink(missing_ok=True)
-    path.unlink()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def _written(path: Path) -> float:
     """When a plan was written or used last; a time in the future counts for none, so that a plan
     from before a clock was set back does not hide those that are built now."""
+    if path in _unwritten:
+        return time.time()
     written = path.stat().st_mtime
     return written if written <= time.time() else 0.0
-
-
-def _differences(key: PlanKey, wanted: Mapping[str, Any]) -> list[str]:
-    return [
-        f"it was built for {name} {shown(getattr(key, name))}, this is {shown(wanted[name])}"
-        for name in MACHINE
-        if name in wanted and getattr(key, name) != wanted[name]
-    ]
-
-
-def shown(value: object) -> str:
-    """A field of a key, for people."""
-    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _typed(precision: str) -> str:

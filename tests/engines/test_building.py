@@ -378,6 +378,25 @@ def test_a_plan_that_must_allocate_as_it_runs_is_built_and_run_uncaptured(
     )
 
 
+def test_where_nothing_can_be_written_plans_run_from_memory(
+    host: Host, tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E3: no folder, and still the plans of this process, which says so."""
+    (tmp_path / "file").write_text("no folder can be made below a file")
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert (plan.state, plan.path) == ("accepted", None)
+    assert plan.detail.endswith("it could not be kept, and lasts as long as this process")
+    (again,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert (again.state, again.path, again.detail) == ("kept", None, plan.detail)
+    assert backends.get("trt").offered()
+    x = tiny.constants["sample.x"]
+    with mien_engines.open(tiny, "trt") as engine, mien_engines.open(tiny, "ort") as reference:
+        found, expected = (e.run("linear", x=x)["y"] for e in (engine, reference))
+        assert engine.backend_of("linear") == "trt"
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_progress_is_told_and_may_stop_the_build(host: Host, tiny: Bundle) -> None:
     told: list[tuple[str, int, int]] = []
     build(tiny, "trt", graphs=["linear"], progress=lambda *step: told.append(step))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import onnx
 import pytest
@@ -20,8 +21,17 @@ import pytest
 from mien_engines import Bundle
 from mien_engines import cache as cache_module
 from mien_engines.errors import Busy, NotBuilt, Untrusted
-from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, packed, unpacked
-from mien_engines.plans import MACHINE, PlanCache
+from mien_engines.plan_file import (
+    MACHINE,
+    PlanHeader,
+    PlanKey,
+    Verdict,
+    graph_digest,
+    packed,
+    unpacked,
+)
+from mien_engines.plan_upkeep import timing_path
+from mien_engines.plans import PlanCache
 
 KEY = PlanKey(
     graph="render", digest="0" * 64, library="trt", version="11.4.0.106", gpu="Fake GPU", sm="9.0",
@@ -161,6 +171,10 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path, where: str
     plans = PlanCache(tmp_path / where)
     with plans.building(KEY):
         assert not plans.store(header(b"plan"), b"plan")
+    # It lasts as long as the process, and is that process's own.
+    assert plans.load(plans.find(WANTED)) == (header(b"plan"), b"plan")
+    with pytest.raises(NotBuilt):
+        PlanCache(tmp_path / "other").find(WANTED)
 
 
 BUILDER = """
@@ -315,7 +329,7 @@ def test_stale_plans_of_this_gpu_go_and_those_of_others_stay(
         plans.store(header(b"plan", key), b"plan")
     machine = {name: WANTED[name] for name in MACHINE}
     with caplog.at_level(logging.INFO, "mien"):
-        assert plans.clear_stale(machine) == [plans.path(old)]
+        assert plans.tidy(machine) == [plans.path(old)]
     assert f"it was built for {field}" in caplog.text
     assert plans.path(mine).exists()
     assert plans.path(theirs).exists()
@@ -481,6 +495,43 @@ def test_83_orphans_of_killed_writers_are_swept(plans: PlanCache) -> None:
     cache_module._sweep.cache_clear()  # as a new process
     plans.store(header(b"plan"), b"plan")
     assert not list(folder.glob("*.tmp"))
+
+
+def test_what_killed_builders_left_is_swept_after_an_hour(plans: PlanCache) -> None:
+    """E12: locks, notes of who holds them, parts, kernels without a plan, empty folders."""
+    folder, empty = plans.path(KEY).parent, plans.root / "mix-0"
+    plans.store(header(b"plan"), b"plan")
+    plans.path(KEY).with_suffix(".kernels").write_bytes(b"of the plan")
+    empty.mkdir()
+    left = [folder / name for name in ("a.lock", "a.pid", "b.lock", "c.kernels", ".d.tmp")]
+    young = folder / "young.lock"
+    held = filelock.FileLock(folder / "held.lock")
+    held.acquire()
+    for path in (*left, young):
+        path.write_text("")
+    for path in (*left, folder / "held.lock", plans.path(KEY).with_suffix(".kernels"), empty):
+        os.utime(path, (0, 0))
+    plans.tidy(WANTED)
+    assert [path for path in (*left, empty) if path.exists()] == []
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [plans.path(KEY).name, plans.path(KEY).with_suffix(".kernels").name, young.name,
+         "held.lock"]
+    )  # fmt: skip
+    held.release()
+
+
+def test_times_that_another_version_measured_go_with_its_plans(plans: PlanCache) -> None:
+    machines = [
+        WANTED,
+        *(WANTED | other for other in ({"driver": "570.1"}, {"gpu": "B"}, {"library": "rtx"})),
+    ]
+    paths = [timing_path(plans.root, machine) for machine in machines]
+    assert len(set(paths)) == 4
+    plans.root.mkdir(parents=True)
+    for path in paths:
+        path.write_text("")
+    assert plans.tidy(WANTED) == [paths[1]]
+    assert [path.exists() for path in paths] == [True, False, True, True]
 
 
 def test_a_clock_that_was_set_back_neither_hides_nor_evicts(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from mien_engines.backends.compiled import load_compiled, save_compiled
 from mien_engines.device import Device
 from mien_engines.errors import MienError, Untrusted
-from mien_engines.plans import KERNELS_SUFFIX, PlanCache
+from mien_engines.plan_upkeep import KERNELS_SUFFIX
+from mien_engines.plans import PlanCache
 from mien_engines.trt_library import Library
 
 logger = logging.getLogger("mien")

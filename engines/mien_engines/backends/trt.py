@@ -22,7 +22,7 @@ from mien_engines.device import Device
 from mien_engines.device_cuda import cuda_device
 from mien_engines.errors import BackendUnavailable, BuildFailed, NotBuilt, Untrusted
 from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
-from mien_engines.plan_file import REVISION, graph_digest, read_header
+from mien_engines.plan_file import REVISION, graph_digest
 from mien_engines.plans import PlanCache
 from mien_engines.spec import GraphSpec, Precision
 from mien_engines.trt_builder import flags_of
@@ -91,9 +91,10 @@ class Trt(Backend):
 
     def offered(self) -> bool:
         """Unasked, it takes part where plans were accepted: it never builds in passing."""
+        plans = PlanCache()
         for path in self._plans():
             with contextlib.suppress(Untrusted):
-                if read_header(path).verdict.accepted:
+                if plans.header(path).verdict.accepted:
                     return True
         return False
 
@@ -103,7 +104,7 @@ class Trt(Backend):
         return f"{super().version()}, plans {hashlib.sha256(names.encode()).hexdigest()[:12]}"
 
     def _plans(self) -> list[Path]:
-        return list(PlanCache().root.glob(f"*/{self.library_name}-{self.precision}-*.plan"))
+        return PlanCache().paths(f"{self.library_name}-{self.precision}-*")
 
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
         plans = PlanCache()
