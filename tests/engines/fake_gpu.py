@@ -285,7 +285,7 @@ class FakeContext:
 
     def update_device_memory_size_for_shapes(self) -> int:
         assert self.shapes.keys() == self.engine.inputs.keys(), "not all shapes are set"
-        self._needed = sum(ALIGNMENT * int(np.prod(s, dtype=int)) for s in self.shapes.values())
+        self._needed = sum(int(np.prod(s, dtype=int)) for s in self.shapes.values())
         return self._needed
 
     def set_device_memory(self, memory: int, size: int) -> None:
@@ -343,6 +343,7 @@ class FakeContext:
 
     def _compile(self) -> None:
         if isinstance(self._config, FakeRtxRuntimeConfig):
+            assert self._config.dynamic_shapes_kernel_specialization_strategy == "eager"
             kernels, shapes = self._config._cache.kernels, repr(sorted(self.shapes.items()))
             if shapes not in kernels:
                 self.engine.device.note("compile", len(kernels))
