@@ -8,7 +8,6 @@ and the plan is reported as not checked and never used.
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,11 +21,12 @@ from mien_engines.cache import write_atomic
 from mien_engines.errors import InputError, MienError, NotBuilt, Untrusted
 from mien_engines.forms import form_of
 from mien_engines.parity import Referee
-from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, unpacked
+from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, shown, unpacked
+from mien_engines.plan_upkeep import timing_path
 from mien_engines.plans import WAIT_S, PlanCache
 from mien_engines.sizes import Range, check_names, profile, sizes_of
 from mien_engines.spec import GraphSpec, Precision
-from mien_engines.trt_builder import Built, Progress, build_plan, flags_of
+from mien_engines.trt_builder import Built, Progress, build_plan
 
 State = Literal["accepted", "kept", "not checked", "left out", "refused", "failed"]
 NO_GPU = "no GPU"
@@ -34,8 +34,6 @@ PRECISIONS: dict[str, Precision] = {"fp32": "f32", "fp16": "fp16", "bf16": "bf16
 SUFFIX = {"f32": "", "fp16": "-fp16", "bf16": "-bf16"}
 # What a library's builder has no kernels for: found by building, see docs/tensorrt.md.
 UNSUPPORTED: dict[tuple[str, Precision], tuple[str, ...]] = {("rtx", "bf16"): ("ConvTranspose",)}
-
-logger = logging.getLogger("mien")
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,8 @@ class _Work:
         with cache.building(key, self.wait_s, waiting):
             there = None if self.again else self._kept(cache, key)
             if there is not None:
-                return _said(there, cache.path(key), self.precision, "kept")
+                path = cache.path(key)
+                return _said(there, path if path.exists() else None, self.precision, "kept")
             told = None if progress is None else _named(progress, name)
             built = self._build(name, spec, key, told)
             verdict = self.judge(name, spec, built.plan)
@@ -183,10 +182,8 @@ class _Work:
                 state = "not checked"
             stored = state != "refused" and cache.store(header, built.plan)
         if state == "accepted":
-            for old in cache.clear_stale(self.host.machine()):
-                logger.info("removed %s: built for another version of this machine", old.name)
-        path = cache.path(key) if stored else None
-        return _said(header, path, self.precision, state)
+            cache.tidy(self.host.machine())
+        return _said(header, cache.path(key) if stored else None, self.precision, state)
 
     def _key(self, name: str, spec: GraphSpec) -> PlanKey:
         sizes = sizes_of(self.bundle.spec, spec, self.sizes)
@@ -196,24 +193,20 @@ class _Work:
             precision=self.precision,
             sizes=_with_samples(self.bundle, spec, sizes, self.sizes),
             keep=tuple(sorted(self.keep)),
-            flags=flags_of(self.host.library),
             **self.host.machine(),
         )
 
     def _kept(self, cache: PlanCache, key: PlanKey) -> PlanHeader | None:
         """What another call or another process has built already."""
-        path = cache.path(key)
-        if not path.exists():
-            return None
         try:
-            return cache.load(path)[0]
-        except Untrusted:  # it is built again, over what lies there
+            return cache.load(cache.path(key))[0]
+        except Untrusted:  # nothing is there, or it is built again, over what is
             return None
 
     def _build(self, name: str, spec: GraphSpec, key: PlanKey, progress: Progress | None) -> Built:
         library = self.host.library
         unsupported = UNSUPPORTED.get((library.name, self.precision), ())
-        timing = _timing_path(key)
+        timing = timing_path(PlanCache().root, self.host.machine())
         with tempfile.TemporaryDirectory(prefix="mien-build-") as folder:
             path = form_of(self.bundle, name, self.precision, self.keep, unsupported, Path(folder))
             known = _bytes(timing) if self.host.device is not None else b""
@@ -280,7 +273,7 @@ def adopt(
     for field, here in wanted.items():
         if getattr(key, field) != here:
             raise NotBuilt(
-                f"{path} was built for {field} {getattr(key, field)}, this is {here}",
+                f"{path} was built for {field} {shown(getattr(key, field))}, this is {shown(here)}",
                 hint="Build it here: mien build BUNDLE",
             )
     work = _Work(opened, runner.host, runner, key.precision, {}, (), False, WAIT_S)
@@ -320,7 +313,8 @@ def _said(header: PlanHeader, path: Path | None, precision: Precision, state: St
         state = "not checked"
     detail = verdict.detail
     if path is None and state != "refused":
-        detail = f"{detail}; it could not be kept" if detail else "it could not be kept"
+        kept = "it could not be kept, and lasts as long as this process"
+        detail = f"{detail}; {kept}" if detail else kept
     return PlanReport(
         graph=header.key.graph,
         precision=precision,
@@ -333,13 +327,6 @@ def _said(header: PlanHeader, path: Path | None, precision: Precision, state: St
         tolerance=verdict.tolerance,
         path=None if path is None else str(path),
     )
-
-
-def _timing_path(key: PlanKey) -> Path:
-    """Where kernels' measured times are kept: for one TensorRT on one kind of GPU."""
-    text = f"{key.library}\0{key.version}\0{key.gpu}\0{key.driver}"
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return PlanCache().root / f"timing-{key.library}-{name}.cache"
 
 
 def _bytes(path: Path) -> bytes:

@@ -28,8 +28,14 @@ def cache_dir() -> Path:
 
 
 def make_private_dir(path: Path) -> None:
-    """Create a directory that only its owner can enter. Raises OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create a directory, and what is missing above it, for its owner alone. Raises OSError.
+
+    `mkdir(parents=True)` would give its mode to the last one only, and those above would be as open
+    as the user's other folders.
+    """
+    if not path.parent.exists():
+        make_private_dir(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_atomic(path: Path, data: bytes) -> bool:
@@ -59,7 +65,12 @@ def write_atomic(path: Path, data: bytes) -> bool:
 
 @cache
 def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left behind, once a process and folder."""
+    """Once a process and folder."""
+    sweep_partial(folder)
+
+
+def sweep_partial(folder: Path) -> None:
+    """Remove what writers that were killed have left behind."""
     for orphan in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - orphan.stat().st_mtime > ORPHAN_AGE_S:

@@ -37,6 +37,7 @@ class Choice(BaseModel):
     seconds: of one call, the median; None where nothing was measured.
     error: the distance from the reference, in the measure of the graph's gate.
     refused: backend -> the reason.
+    remarks: on how the backend runs it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class Choice(BaseModel):
     seconds: float | None = None
     error: float | None = None
     refused: dict[str, str] = {}
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -136,7 +138,12 @@ def measure(
         del reasons[trial.backend.name]
         choice = Choice.of(
             graph, trial.backend, seconds=trial.seconds, error=distance, refused=reasons
-        ).model_copy(update={"precision": trial.session.backend.precision})
+        ).model_copy(
+            update={
+                "precision": trial.session.backend.precision,
+                "remarks": trial.session.remarks(),
+            }
+        )
         return choice, trial.session
     if len(candidates) == 1:
         raise refused[candidates[0].name]

@@ -101,7 +101,7 @@ class Engine:
     def report(self) -> list[Choice]:
         """Who runs the graphs that were opened so far, how fast, and why the others do not."""
         with self._lock:
-            return list(self._choices.values())
+            return [self._remarked(choice) for choice in self._choices.values()]
 
     def session(self, graph: str) -> Session:
         """The session of a graph, opened at its first use."""
@@ -143,6 +143,12 @@ class Engine:
         )
         remember(path, choice)
         return choice, session
+
+    def _remarked(self, choice: Choice) -> Choice:
+        """With what its session has found since it was chosen."""
+        session = self._sessions.get(choice.graph)
+        remarks = session.remarks() if session is not None else ()
+        return choice.model_copy(update={"remarks": remarks}) if remarks else choice
 
     def _has_choice(self, graph: str) -> bool:
         if len(self._candidates) == 1:

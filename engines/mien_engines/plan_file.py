@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +18,8 @@ MAGIC = b"mien plan 1\n"
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 1 << 20
 REVISION = 1  # of our own code: raise it when the same graph would become another plan
+# What decides whether a plan runs here, in the order in which a difference is told.
+MACHINE = ("library", "version", "gpu", "sm", "driver", "flags", "revision")
 
 
 class PlanKey(BaseModel):
@@ -51,6 +55,14 @@ class PlanKey(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return f"{self.library}-{self.precision}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
+    def differences(self, machine: Mapping[str, Any]) -> list[str]:
+        """Why it does not run on a machine that has these fields; nothing where it does."""
+        return [
+            f"it was built for {name} {shown(getattr(self, name))}, this is {shown(machine[name])}"
+            for name in MACHINE
+            if name in machine and getattr(self, name) != machine[name]
+        ]
+
 
 class Verdict(BaseModel):
     """What the gate found. error: None where it was not asked, for want of a GPU."""
@@ -74,6 +86,11 @@ class PlanHeader(BaseModel):
     nbytes: int
     layers: int
     seconds: float
+
+
+def shown(value: object) -> str:
+    """A field of a key, for people."""
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def graph_digest(path: Path) -> str:

@@ -18,16 +18,18 @@ from typing import Any
 
 import filelock
 
-from mien_engines.cache import cache_dir, write_atomic
+from mien_engines.cache import cache_dir, make_private_dir, write_atomic
 from mien_engines.errors import Busy, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unpacked
+from mien_engines.plan_upkeep import clear_stale, sweep, trim
 
 LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
 WAIT_S = 1800.0
-# What decides whether a plan runs here, in the order in which a difference is told.
-MACHINE = ("library", "version", "gpu", "sm", "driver", "revision")
 
 logger = logging.getLogger("mien")
+
+# Plans that could not be written. They are this process's own, and last as long as it does.
+_unwritten: dict[Path, tuple[PlanHeader, bytes]] = {}
 
 
 class PlanCache:
@@ -46,20 +48,35 @@ class PlanCache:
         return self.root / key.folder / f"{key.name}.plan"
 
     def store(self, header: PlanHeader, plan: bytes) -> bool:
-        """Keep a plan. Returns False, after one log line, where it cannot be written."""
+        """Keep a plan. Returns False, after one log line, where it cannot be written: then it lasts
+        as long as this process."""
         path = self.path(header.key)
         if not write_atomic(path, packed(header, plan)):
+            _unwritten[path] = header, plan
             return False
+        _unwritten.pop(path, None)
         self.trim(kept=path)
         return True
 
+    def paths(self, pattern: str = "*") -> list[Path]:
+        """The plans whose names are so. They need not be usable here."""
+        written = [path for path in self.root.glob(f"*/{pattern}.plan") if path not in _unwritten]
+        unwritten = [path for path in _unwritten if path.is_relative_to(self.root)]
+        return written + [path for path in unwritten if path.match(f"{pattern}.plan")]
+
+    def header(self, path: Path) -> PlanHeader:
+        """What a plan was made of. Raises Untrusted where it is damaged."""
+        return _unwritten[path][0] if path in _unwritten else read_header(path)
+
     def find(self, wanted: Mapping[str, Any]) -> Path:
-        """The newest accepted plan whose key has these fields.
+        """The accepted plan whose key has these fields; of several, such as of other sizes, the one
+        that was built or asked for last.
 
         Raises NotBuilt, which says what is different about the nearest one.
         """
         folder = self.root / f"{wanted['graph']}-{wanted['digest'][:16]}"
-        paths = list(folder.glob(f"{wanted['library']}-{wanted['precision']}-*.plan"))
+        named = self.paths(f"{wanted['library']}-{wanted['precision']}-*")
+        paths = [path for path in named if path.parent == folder]
         build_it = f"Type: mien build BUNDLE --backend {wanted['library']} " + (
             f"--precision {_typed(wanted['precision'])} --graph {wanted['graph']}"
         )
@@ -70,11 +87,11 @@ class PlanCache:
         near: list[list[str]] = []
         for path in paths:
             try:
-                header = read_header(path)
+                header = self.header(path)
             except Untrusted as error:
                 near.append([error.message])
                 continue
-            differing = _differences(header.key, wanted)
+            differing = header.key.differences(wanted)
             if differing:
                 near.append(differing)
             elif not header.verdict.accepted:
@@ -92,8 +109,10 @@ class PlanCache:
 
         Raises Untrusted: it is damaged, or lies where others can write.
         """
+        if path in _unwritten:
+            return _unwritten[path]
         if not trust_engine:
-            self._check_owner(path)
+            self.check_owner(path)
         header, plan = unpacked(path)
         with contextlib.suppress(OSError):
             os.utime(path)  # what is used is kept longest
@@ -112,7 +131,7 @@ class PlanCache:
         lock = filelock.FileLock(path.with_suffix(".lock"))
         holder = path.with_suffix(".pid")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_dir(path.parent)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
@@ -139,37 +158,16 @@ class PlanCache:
 
     def trim(self, kept: Path | None = None) -> list[Path]:
         """Remove what was used least recently, until the rest is within the limit."""
-        now, entries, total = time.time(), [], 0
-        for path in self.root.glob("*/*.plan"):
-            with contextlib.suppress(OSError):
-                state = path.stat()
-                # A time in the future, from a clock that was set back, is as good as now.
-                entries.append((min(state.st_mtime, now), state.st_size, path))
-                total += state.st_size
-        removed = []
-        for _, nbytes, path in sorted(entries):
-            if total <= self.limit_bytes:
-                break
-            if path != kept:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                total -= nbytes
-                removed.append(path)
+        return trim(self.root, self.limit_bytes, kept)
+
+    def tidy(self, machine: Mapping[str, Any]) -> list[Path]:
+        """Remove what this GPU has no more use for, and what killed builders have left."""
+        removed = clear_stale(self.root, machine)
+        sweep(self.root)
         return removed
 
-    def clear_stale(self, machine: Mapping[str, Any]) -> list[Path]:
-        """Remove plans for this GPU that another version of something built: none can be used."""
-        removed = []
-        for path in self.root.glob("*/*.plan"):
-            with contextlib.suppress(OSError, Untrusted):
-                key = read_header(path).key
-                mine = key.library == machine["library"] and key.gpu == machine["gpu"]
-                if mine and _differences(key, machine):
-                    path.unlink()
-                    removed.append(path)
-        return removed
-
-    def _check_owner(self, path: Path) -> None:
+    def check_owner(self, path: Path) -> None:
+        """Raises Untrusted: it is not in the cache, or others than its owner could write it."""
         inside = path.is_relative_to(self.root)
         if not inside:
             raise Untrusted(
@@ -195,16 +193,10 @@ class PlanCache:
 def _written(path: Path) -> float:
     """When a plan was written or used last; a time in the future counts for none, so that a plan
     from before a clock was set back does not hide those that are built now."""
+    if path in _unwritten:
+        return time.time()
     written = path.stat().st_mtime
     return written if written <= time.time() else 0.0
-
-
-def _differences(key: PlanKey, wanted: Mapping[str, Any]) -> list[str]:
-    return [
-        f"it was built for {name} {getattr(key, name)}, this is {wanted[name]}"
-        for name in MACHINE
-        if name in wanted and getattr(key, name) != wanted[name]
-    ]
 
 
 def _typed(precision: str) -> str:

@@ -36,7 +36,8 @@ def flags_of(library: Library) -> tuple[str, ...]:
     """What is decided about a build, for the plan's key."""
     has_tf32 = hasattr(library.trt.BuilderFlag, "TF32")
     plugin = [f"AdaIN plugin of kernels {sources.digest()}"] if _plugin(library) else []
-    return ("strongly typed", *(["no TF32"] if has_tf32 else []), *plugin)
+    own = ["memory of ours where it can"] if _has_memory_flag(library) else []
+    return ("strongly typed", *(["no TF32"] if has_tf32 else []), *own, *plugin)
 
 
 def build_plan(
@@ -83,6 +84,11 @@ def build_plan(
         _add_profile(builder, network, config, shapes, path.name)
         layers = network.num_layers
         plan = builder.build_serialized_network(network, config)
+        if plan is None and _has_memory_flag(library) and (monitor is None or not monitor.broken):
+            # Perhaps it has to allocate as it runs. Such a plan cannot be captured, but runs.
+            library.said()
+            config.clear_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+            plan = builder.build_serialized_network(network, config)
         if monitor is not None and monitor.broken is not None:
             raise monitor.broken
         if plan is None:
@@ -103,10 +109,17 @@ def _plugin(library: Library) -> Any | None:
     return plugin if plugin.is_offered(library.trt) else None
 
 
+def _has_memory_flag(library: Library) -> bool:
+    """Whether plans can be made to run in memory of ours alone, as TensorRT-RTX's captures need."""
+    return hasattr(library.trt.BuilderFlag, "REQUIRE_USER_ALLOCATION")
+
+
 def _configure(library: Library, config: Any) -> None:
     trt = library.trt
     if hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32, as in ort-cuda
+    if _has_memory_flag(library):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     if hasattr(config, "profiling_verbosity"):
         config.profiling_verbosity = trt.ProfilingVerbosity.LAYER_NAMES_ONLY

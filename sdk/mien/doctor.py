@@ -131,7 +131,7 @@ def _tensorrt() -> str:
         gpu = f"{info.name} (sm {info.sm}, driver {info.driver})"
     except BackendUnavailable:
         gpu = "no GPU to run plans on"
-    kept = len(list(PlanCache().root.glob("*/*.plan")))
+    kept = len(PlanCache().paths())
     return f"{found}; {gpu}; {kept} plan{'' if kept == 1 else 's'} kept"
 
 

@@ -32,6 +32,7 @@ from mien_engines.trt_library import Library
 OOM = "cuMemAlloc failed: out of memory"
 LOST = "cuStreamSynchronize failed: an illegal memory access was encountered"
 DLPACK_CPU = 1
+ALIGNMENT = 256
 
 
 class FakeDevice(Device):
@@ -126,7 +127,9 @@ class FakeDevice(Device):
     def allocate_impl(self, nbytes: int) -> int:
         assert not self._captures(), "memory was allocated in a capture"
         self.note("allocate", nbytes)
-        block = np.full(nbytes, 0xAB, np.uint8)  # not zero: forgotten uploads show
+        whole = np.full(nbytes + ALIGNMENT, 0xAB, np.uint8)  # not zero: forgotten uploads show
+        begin = -whole.ctypes.data % ALIGNMENT  # as CUDA gives it out
+        block = whole[begin : begin + nbytes]
         self.memory[block.ctypes.data] = block
         return block.ctypes.data
 
@@ -214,11 +217,12 @@ class FakePlan:
 
     model: bytes
     profile: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
     HEAD: ClassVar[bytes] = b"fake plan\n"
 
     def pack(self) -> bytes:
-        return self.HEAD + repr(self.profile).encode() + b"\n" + self.model
+        return self.HEAD + repr((self.profile, self.flags)).encode() + b"\n" + self.model
 
     @classmethod
     def unpack(cls, data: bytes) -> FakePlan | None:
@@ -226,15 +230,67 @@ class FakePlan:
 
         if not bytes(data).startswith(cls.HEAD):
             return None
-        profile, _, model = bytes(data)[len(cls.HEAD) :].partition(b"\n")
-        return cls(model, ast.literal_eval(profile.decode()))
+        settings, _, model = bytes(data)[len(cls.HEAD) :].partition(b"\n")
+        return cls(model, *ast.literal_eval(settings.decode()))
+
+
+class FakeRuntimeConfig:
+    _strategy = "static"
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self._strategy = strategy
+
+
+class FakeRuntimeCache:
+    """Which shapes something was compiled for."""
+
+    _HEAD = b"fake kernels\n"
+
+    def __init__(self) -> None:
+        self.kernels: set[str] = set()
+
+    def serialize(self) -> bytes:
+        return self._HEAD + "\n".join(sorted(self.kernels)).encode()
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(self._HEAD):
+            return False
+        self.kernels |= set(blob[len(self._HEAD) :].decode().splitlines())
+        return True
+
+
+class FakeRtxRuntimeConfig(FakeRuntimeConfig):
+    """What TensorRT-RTX has beyond that."""
+
+    dynamic_shapes_kernel_specialization_strategy = "lazy"
+
+    def __init__(self) -> None:
+        self._cache = FakeRuntimeCache()
+
+    def create_runtime_cache(self) -> FakeRuntimeCache:
+        return FakeRuntimeCache()
+
+    def set_runtime_cache(self, cache: FakeRuntimeCache) -> bool:
+        self._cache = cache
+        return True
 
 
 class FakeContext:
-    def __init__(self, engine: FakeEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: FakeEngine, config: FakeRuntimeConfig) -> None:
+        self.engine, self._config = engine, config
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+        self._needed = -1  # bytes; until all shapes are known, unknown
+        self._memory = (0, -1)
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        assert self.shapes.keys() == self.engine.inputs.keys(), "not all shapes are set"
+        self._needed = sum(int(np.prod(s, dtype=int)) for s in self.shapes.values())
+        return self._needed
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert memory % ALIGNMENT == 0
+        self._memory = (memory, size)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         bounds = self.engine.plan.profile.get(name)
@@ -260,9 +316,17 @@ class FakeContext:
         if engine.refuse:
             engine.logger.log(FakeILogger.ERROR, engine.refuse)
             return False
+        if stream_handle in device.capturing and not engine.capturable:
+            engine.logger.log(FakeILogger.ERROR, "this TRT engine is not stream capturable.")
+            return False
+        assert self._config._strategy == "user managed"
+        memory, size = self._memory
+        assert size >= self._needed >= 0, "too little memory to compute in"
+        self._compile()
         addresses, shapes = dict(self.addresses), dict(self.shapes)
 
         def work() -> None:
+            device.at(memory, size)[:] = 0xEE
             feeds = {}
             for name, dtype in engine.inputs.items():
                 nbytes = int(np.prod(shapes[name], dtype=int)) * np.dtype(dtype).itemsize
@@ -277,8 +341,23 @@ class FakeContext:
         device.submit(stream_handle, work)
         return True
 
+    def _compile(self) -> None:
+        if isinstance(self._config, FakeRtxRuntimeConfig):
+            assert self._config.dynamic_shapes_kernel_specialization_strategy == "eager"
+            kernels, shapes = self._config._cache.kernels, repr(sorted(self.shapes.items()))
+            if shapes not in kernels:
+                self.engine.device.note("compile", len(kernels))
+                kernels.add(shapes)
+
+
+class FakeRtxContext(FakeContext):
+    def is_stream_capturable(self, stream: int) -> bool:
+        return self.engine.capturable
+
 
 class FakeEngine:
+    _rtx = False
+
     def __init__(self, plan: FakePlan, device: FakeDevice, logger: Any) -> None:
         self.plan, self.device, self.logger = plan, device, logger
         options = onnxruntime.SessionOptions()
@@ -291,6 +370,7 @@ class FakeEngine:
         }
         self.outputs = [value.name for value in model.graph.output]
         self.refuse = ""
+        self.capturable = not self._rtx or MEMORY_FLAG in plan.flags
         self.contexts = 0
 
     @property
@@ -303,10 +383,17 @@ class FakeEngine:
     def get_tensor_mode(self, name: str) -> str:
         return "input" if name in self.inputs else "output"
 
-    def create_execution_context(self) -> FakeContext | None:
+    def create_runtime_config(self) -> FakeRuntimeConfig:
+        return FakeRtxRuntimeConfig() if self._rtx else FakeRuntimeConfig()
+
+    def create_execution_context(self, settings: FakeRuntimeConfig) -> FakeContext | None:
         self.device.note("context", self.contexts)
         self.contexts += 1
-        return FakeContext(self)
+        return (FakeRtxContext if self._rtx else FakeContext)(self, settings)
+
+
+class FakeRtxEngine(FakeEngine):
+    _rtx = True
 
 
 class FakeILogger:
@@ -316,15 +403,17 @@ class FakeILogger:
 
 
 class FakeRuntime:
-    def __init__(self, logger: Any, device: FakeDevice, engines: list[FakeEngine]) -> None:
-        self.logger, self.device, self.engines = logger, device, engines
+    def __init__(
+        self, logger: Any, device: FakeDevice, engines: list[FakeEngine], kind: type[FakeEngine]
+    ) -> None:
+        self.logger, self.device, self.engines, self._kind = logger, device, engines, kind
 
     def deserialize_cuda_engine(self, plan: bytes) -> FakeEngine | None:
         found = FakePlan.unpack(plan)
         if found is None:
             self.logger.log(FakeILogger.ERROR, "Serialization assertion failed: magic tag")
             return None
-        self.engines.append(FakeEngine(found, self.device, self.logger))
+        self.engines.append(self._kind(found, self.device, self.logger))
         return self.engines[-1]
 
 
@@ -391,10 +480,15 @@ class FakeConfig:
         self.builder = built
         self.progress_monitor: Any = None
         self.cleared: list[str] = []
+        self._flags: list[str] = []
         self.profile: FakeProfile | None = None
+
+    def set_flag(self, flag: str) -> None:
+        self._flags.append(flag)
 
     def clear_flag(self, flag: str) -> None:
         self.cleared.append(flag)
+        self._flags = [other for other in self._flags if other != flag]
 
     def set_memory_pool_limit(self, pool: str, nbytes: int) -> None: ...
 
@@ -415,6 +509,10 @@ class FakeProfile:
 
     def set_shape(self, name: str, least: Any, usual: Any, most: Any) -> None:
         self.shapes[name] = (tuple(least), tuple(usual), tuple(most))
+
+
+MEMORY_FLAG = "memory of the user"
+ALLOCATES = "allocates as it runs"  # the name of a node that does
 
 
 class FakeBuilder:
@@ -443,15 +541,20 @@ class FakeBuilder:
         if any(node.op_type == "Telepathy" for node in model.graph.node):
             self.logger.log(FakeILogger.ERROR, "no implementation for node Telepathy")
             return None
+        if MEMORY_FLAG in config._flags and any(n.name == ALLOCATES for n in model.graph.node):
+            self.logger.log(FakeILogger.ERROR, "requireUserAllocation && !isStreamCapturable")
+            return None
         profile = config.profile.shapes if config.profile is not None else {}
-        return FakePlan(model.SerializeToString(), profile).pack()
+        return FakePlan(model.SerializeToString(), profile, tuple(config._flags)).pack()
 
 
 class FakeMonitor:
     """The base class of progress monitors."""
 
 
-def fake_trt(device: FakeDevice, version: str = "11.4.0.106") -> Any:
+def fake_trt(
+    device: FakeDevice, version: str = "11.4.0.106", kind: type[FakeEngine] = FakeEngine
+) -> Any:
     """A module with the names of TensorRT 11 that mien uses, and no others."""
     engines: list[FakeEngine] = []
     return SimpleNamespace(
@@ -459,20 +562,36 @@ def fake_trt(device: FakeDevice, version: str = "11.4.0.106") -> Any:
         ILogger=FakeILogger,
         Builder=FakeBuilder,
         OnnxParser=FakeParser,
-        Runtime=lambda logger: FakeRuntime(logger, device, engines),
+        Runtime=lambda logger: FakeRuntime(logger, device, engines, kind),
         IProgressMonitor=FakeMonitor,
         NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
         BuilderFlag=SimpleNamespace(TF32="tf32"),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
         TensorIOMode=SimpleNamespace(INPUT="input", OUTPUT="output"),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
         engines=engines,
     )
+
+
+def fake_rtx(device: FakeDevice) -> Any:
+    """A module with what TensorRT-RTX has beyond that."""
+    module = fake_trt(device, "1.7.1.116", FakeRtxEngine)
+    module.BuilderFlag.REQUIRE_USER_ALLOCATION = MEMORY_FLAG
+    module.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
+    module.IRuntimeCache = FakeRuntimeCache
+    return module
 
 
 def fake_host(device: FakeDevice | None = None, version: str = "11.4.0.106") -> Host:
     """A machine with that GPU and a TensorRT."""
     device = device or FakeDevice()
     return Host(Library("trt", fake_trt(device, version)), device)
+
+
+def fake_rtx_host(device: FakeDevice | None = None) -> Host:
+    """A machine with that GPU and a TensorRT-RTX."""
+    device = device or FakeDevice()
+    return Host(Library("rtx", fake_rtx(device)), device)
 
 
 class BuildingTrt(Trt):

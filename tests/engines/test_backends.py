@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from mien_engines import Bundle, backends
+from mien_engines.backends import ort
 from mien_engines.backends.base import Backend, RunLoop, Session
+from mien_engines.backends.ort import (
+    RECORD,
+    OrtCuda,
+    OrtSession,
+    Placed,
+    heavy_elsewhere,
+    placement,
+)
 from mien_engines.errors import (
     ArchMismatch,
     BackendUnavailable,
@@ -327,6 +336,64 @@ def test_a_session_on_another_device_than_asked_for_is_refused(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises((BackendUnavailable, BuildFailed), match="ort-cuda"):
         backends.get("ort-cuda").open(tiny.graph_path("linear"), tiny.graph("linear"))
+
+
+NODES = [
+    Placed("CUDAExecutionProvider", "Conv", "deep"),
+    Placed("CPUExecutionProvider", "Shape", "shape"),
+    Placed("CPUExecutionProvider", "Concat", "sizes"),
+]
+
+
+def test_shapes_may_be_computed_on_the_cpu_and_heavy_work_may_not() -> None:
+    cuda = "CUDAExecutionProvider"
+    assert heavy_elsewhere(NODES, cuda) == []
+    for kind in ("Conv", "ConvTranspose", "MatMul", "Gemm", "FusedConv", "FusedMatMul"):
+        astray = Placed("CPUExecutionProvider", kind, "astray")
+        assert heavy_elsewhere([*NODES, astray], cuda) == [astray]
+        assert heavy_elsewhere([*NODES, astray._replace(provider=cuda)], cuda) == []
+
+
+def test_onnx_runtime_tells_where_its_operators_run(tiny: Bundle) -> None:
+    if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+        pytest.skip("this onnxruntime does not tell")
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(RECORD, "1")
+    session = onnxruntime.InferenceSession(
+        tiny.graph_path("linear"), options, providers=["CPUExecutionProvider"]
+    )
+    placed = placement(session)
+    assert {node.provider for node in placed} == {"CPUExecutionProvider"}
+    assert [node.kind for node in heavy_elsewhere(placed, "CUDAExecutionProvider")] in (
+        ["MatMul"],
+        ["Gemm"],  # with the Add that follows
+    )
+
+
+class Posing(OrtCuda):
+    """The backend for CUDA with the CPU as its device: all but the device is real."""
+
+    provider = "CPUExecutionProvider"
+
+    def provider_options(self) -> dict[str, str]:
+        return {}
+
+
+def test_a_session_with_its_heavy_work_on_the_cpu_is_refused(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Posing().open(tiny.graph_path("linear"), tiny.graph("linear")).close()
+    monkeypatch.setattr(
+        ort, "placement", lambda session: [n._replace(provider="Other") for n in placement(session)]
+    )
+    with pytest.raises(
+        BuildFailed, match=r"ort-cuda: 1 heavy operators of graph linear would run on the CPU"
+    ):
+        Posing().open(tiny.graph_path("linear"), tiny.graph("linear"))
+    # What has no heavy operator is taken, and what fails is not tried again on the CPU.
+    with Posing().open(tiny.graph_path("picture"), tiny.graph("picture")) as session:
+        assert isinstance(session, OrtSession)
+        assert not session.session._enable_fallback
 
 
 QUIET = """

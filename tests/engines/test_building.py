@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +16,17 @@ import numpy as np
 import onnx
 import pytest
 from tests.engines import fake_gpu
-from tests.engines.fake_gpu import FakeDevice, FakeEngine, fake_host, fake_trt
+from tests.engines.fake_gpu import (
+    ALLOCATES,
+    FakeBuilder,
+    FakeDevice,
+    FakeEngine,
+    FakeILogger,
+    FakeRuntime,
+    fake_host,
+    fake_rtx_host,
+    fake_trt,
+)
 
 import mien
 import mien_engines
@@ -31,15 +42,17 @@ from mien_engines.errors import (
     NotBuilt,
     Untrusted,
 )
+from mien_engines.kernels import sources
 from mien_engines.plans import PlanCache
 from mien_engines.sizes import parse_sizes, profile, sizes_of
 from mien_engines.trt_builder import build_plan, flags_of
 from mien_engines.trt_library import Library, library
 
 NewBundle = Callable[..., Bundle]
-NAMES: dict[str, list[str]] = json.loads(
-    (Path(__file__).parent / "trt_names.json").read_text("utf-8")
-)
+Names = dict[str, list[str]]
+HERE = Path(__file__).parent
+NAMES: Names = json.loads((HERE / "trt_names.json").read_text("utf-8"))
+RTX_NAMES: Names = json.loads((HERE / "rtx_names.json").read_text("utf-8"))  # beyond those
 ENGINES = Path(building.__file__).parent
 
 
@@ -169,6 +182,52 @@ def test_the_choice_is_made_anew_after_a_build(host: Host, tiny: Bundle) -> None
     assert "trt" in {after.backend, *after.refused}
 
 
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (None, r"has no plan of trt in f32 for this machine"),
+        (FakeRuntime, r"TensorRT 11.4.0.106 does not take the plan of graph linear: no tactic"),
+    ],
+    ids=["not built", "not loaded"],
+)
+def test_a_graph_that_trt_fails_goes_to_the_next_backend_and_the_report_says_why(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch, broken: Any, reason: str
+) -> None:
+    """E11, where no backend was asked for; the one that was asked for is never replaced."""
+    whole = FakeBuilder.build_serialized_network
+
+    def fails(self: FakeBuilder, network: Any, config: Any) -> bytes | None:
+        if [value.name for value in network.model.graph.input] != ["x"]:
+            return whole(self, network, config)
+        self.logger.log(FakeILogger.ERROR, "no tactic: workspace too small")
+        return None
+
+    def refuses(self: FakeRuntime, plan: bytes) -> None:
+        self.logger.log(FakeILogger.ERROR, "no tactic")
+
+    if broken is None:
+        monkeypatch.setattr(FakeBuilder, "build_serialized_network", fails)
+    built = {plan.graph: plan for plan in build(tiny, "trt", graphs=["linear", "descent"]).plans}
+    assert built["descent"].state == "accepted"
+    if broken is None:
+        assert built["linear"].state == "failed"
+        assert "no tactic: workspace too small" in built["linear"].detail
+    else:
+        monkeypatch.setattr(FakeRuntime, "deserialize_cuda_engine", refuses)
+    x = tiny.constants["sample.x"]
+    with mien_engines.open(tiny, threads=1) as engine, mien_engines.open(tiny, "ort") as reference:
+        found, expected = (e.run("linear", x=x)["y"] for e in (engine, reference))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        (choice,) = engine.report()
+    assert not choice.backend.startswith("trt")
+    assert re.search(reason, choice.refused["trt"])
+    with (
+        pytest.raises(NotBuilt if broken is None else BuildFailed, match=reason),
+        mien_engines.open(tiny, "trt") as asked,
+    ):
+        asked.run("linear", x=x)
+
+
 def test_a_plan_from_elsewhere_is_adopted_when_it_is_trusted(
     host: Host, tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +276,125 @@ def test_an_update_of_the_driver_clears_what_it_made_useless(host: Host, tiny: B
         backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
     assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
     assert not Path(str(old.path)).exists()
+
+
+def test_another_kernel_of_a_plugin_is_another_plan(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin: Any = ModuleType("plugin")
+    plugin.is_offered, plugin.prepared = lambda trt: True, lambda trt, model: model
+    plugin.network_flags = lambda trt: 0
+    monkeypatch.setitem(sys.modules, "mien_engines.kernels.plugin", plugin)
+    monkeypatch.setattr(sources, "digest", lambda: "old")
+    (old,) = build(tiny, "trt", graphs=["linear"]).plans
+    monkeypatch.setattr(sources, "digest", lambda: "new")
+    with pytest.raises(NotBuilt, match=r"for flags .*kernels old, this is .*kernels new"):
+        backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
+    assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
+    assert not Path(str(old.path)).exists()
+    backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear")).close()
+
+
+def test_of_plans_of_several_sizes_the_one_asked_for_last_is_used(host: Host, tiny: Bundle) -> None:
+    def most() -> int:
+        with mien_engines.open(tiny, "trt") as engine:
+            engine.session("linear")
+        return int(host.library.trt.engines[-1].plan.profile["x"][2][0])
+
+    def built(most: int) -> str:
+        (plan,) = build(tiny, "trt", graphs=["linear"], sizes={"N": (1, 2, most)}).plans
+        for path in PlanCache().root.glob("*/*.plan"):  # as if some time had passed
+            state = path.stat()
+            os.utime(path, (state.st_atime, state.st_mtime - 10))
+        return plan.state
+
+    assert (built(4), most()) == ("accepted", 4)
+    assert (built(9), most()) == ("accepted", 9)
+    assert (built(4), most()) == ("kept", 4)
+    assert most() == 4
+
+
+@pytest.fixture
+def rtx_host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A machine with a fake GPU and a fake TensorRT-RTX."""
+    found = fake_rtx_host()
+    monkeypatch.setattr(Host, "here", classmethod(lambda cls, name, needs_device=True: found))
+    return found
+
+
+def test_what_tensorrt_rtx_compiled_is_kept_for_the_next_process(
+    rtx_host: Host, tiny: Bundle
+) -> None:
+    device = rtx_host.device
+    assert isinstance(device, FakeDevice)
+
+    def compiled() -> int:
+        """How many kernels are compiled by a process that runs two shapes twice."""
+        before = device.calls("compile")
+        with mien_engines.open(tiny, "rtx") as engine:
+            for n in (1, 2, 1, 2):
+                engine.run("linear", x=np.ones((n, 3), np.float32))
+        return device.calls("compile") - before
+
+    (plan,) = build(tiny, "rtx", graphs=["linear"]).plans
+    kernels = Path(str(plan.path)).with_suffix(".kernels")
+    assert not kernels.exists()
+    # The choice of the first engine runs the samples, of two rows; those shapes are the same.
+    assert compiled() == 2
+    assert kernels.stat().st_mode & 0o777 == 0o600
+    assert compiled() == 0
+    spoiled = bytearray(kernels.read_bytes())
+    spoiled[-1] ^= 1
+    kernels.write_bytes(spoiled)
+    assert compiled() == 2
+    kernels.chmod(0o666)  # others may have put code into it
+    assert compiled() == 2
+    assert kernels.stat().st_mode & 0o777 == 0o600
+    assert compiled() == 0
+    device.facts = type(device.facts)("Fake GPU", "9.0", "590.2")
+    build(tiny, "rtx", graphs=["linear"])
+    assert not kernels.exists()  # with the plan
+
+
+def test_a_plan_that_must_allocate_as_it_runs_is_built_and_run_uncaptured(
+    rtx_host: Host, new_bundle: NewBundle
+) -> None:
+    bundle = new_bundle("odd")
+    model = onnx.load(bundle.graph_path("linear"), load_external_data=False)
+    model.graph.node[0].name = ALLOCATES
+    bundle.graph_path("linear").write_bytes(model.SerializeToString())
+    states = [p.state for p in build(bundle, "rtx", graphs=["linear", "descent"]).plans]
+    assert states == ["accepted", "accepted"]
+    assert rtx_host.device is not None
+    x, w = np.ones((2, 3), np.float32), np.ones((2, 5), np.float32)
+    with mien_engines.open(bundle, "rtx", graphs=["linear", "descent"]) as engine:
+        for _ in range(3):
+            engine.run("linear", x=x)
+            engine.run("descent", w=w, target=w, rate=np.array(0.5, np.float32))
+        remarks = {choice.graph: choice.remarks for choice in engine.report()}
+    assert remarks["descent"] == ()
+    assert remarks["linear"] == (
+        "runs without a CUDA graph, and slower: TensorRT-RTX 1.7.1.116 cannot capture it",
+    )
+
+
+def test_where_nothing_can_be_written_plans_run_from_memory(
+    host: Host, tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E3: no folder, and still the plans of this process, which says so."""
+    (tmp_path / "file").write_text("no folder can be made below a file")
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert (plan.state, plan.path) == ("accepted", None)
+    assert plan.detail.endswith("it could not be kept, and lasts as long as this process")
+    (again,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert (again.state, again.path, again.detail) == ("kept", None, plan.detail)
+    assert backends.get("trt").offered()
+    x = tiny.constants["sample.x"]
+    with mien_engines.open(tiny, "trt") as engine, mien_engines.open(tiny, "ort") as reference:
+        found, expected = (e.run("linear", x=x)["y"] for e in (engine, reference))
+        assert engine.backend_of("linear") == "trt"
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_progress_is_told_and_may_stop_the_build(host: Host, tiny: Bundle) -> None:
@@ -319,20 +497,29 @@ CHAIN = re.compile(r"\btrt\.([A-Za-z]\w*)(?:\.([A-Za-z]\w*))?")
 
 def used_names() -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
-    for file in ("trt_builder.py", "trt_library.py", "backends/trt.py", "backends/lane.py"):
+    for file in (
+        "trt_builder.py",
+        "trt_library.py",
+        "backends/trt.py",
+        "backends/lane.py",
+        "backends/contexts.py",
+    ):
         text = (ENGINES / file).read_text()
         found |= {match.groups(default="") for match in CHAIN.finditer(text)}
     return {pair for pair in found if pair[0] not in ("Session", "is_file")}
 
 
-def test_every_name_that_is_used_is_in_tensorrt_11() -> None:
-    """trt_names.json holds the part that mien needs of the names of the 11.4.0.106 bindings."""
+def test_every_name_that_is_used_is_in_tensorrt_11_or_in_tensorrt_rtx() -> None:
+    """trt_names.json holds the part that mien needs of the names of the 11.4.0.106 bindings, and
+    rtx_names.json what it takes of TensorRT-RTX beyond them, by feature."""
     used = used_names()
     assert ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") in used
+    assert ("BuilderFlag", "REQUIRE_USER_ALLOCATION") in used
     for owner, member in used:
         if owner != "__version__":
-            assert owner in NAMES, f"trt.{owner}"
-            assert not member or member in NAMES[owner] or member.startswith("__"), member
+            assert owner in NAMES | RTX_NAMES, f"trt.{owner}"
+            known = NAMES.get(owner, []) + RTX_NAMES.get(owner, [])
+            assert not member or member in known or member.startswith("__"), member
 
 
 def test_the_fake_has_no_method_that_tensorrt_11_has_not() -> None:
@@ -346,16 +533,35 @@ def test_the_fake_has_no_method_that_tensorrt_11_has_not() -> None:
         fake_gpu.FakeParser: "OnnxParser",
         fake_gpu.FakeProfile: "IOptimizationProfile",
         fake_gpu.FakeRuntime: "Runtime",
+        fake_gpu.FakeRuntimeConfig: "IRuntimeConfig",
         fake_gpu.FakeTiming: "ITimingCache",
     }.items():
-        methods = {name for name in vars(fake) if not name.startswith("_")}
-        assert methods <= set(NAMES[real]), real
+        assert methods_of(fake) <= set(NAMES[real]), real
+
+
+def methods_of(fake: type) -> set[str]:
+    return {name for name in vars(fake) if not name.startswith("_")}
+
+
+def test_the_fake_rtx_has_nothing_more_than_tensorrt_rtx_has() -> None:
+    for fake, real in {
+        fake_gpu.FakeRtxContext: "IExecutionContext",
+        fake_gpu.FakeRtxEngine: "ICudaEngine",
+        fake_gpu.FakeRtxRuntimeConfig: "IRuntimeConfig",
+        fake_gpu.FakeRuntimeCache: "IRuntimeCache",
+    }.items():
+        assert methods_of(fake) <= set(RTX_NAMES.get(real, [])), real
+    device = FakeDevice()
+    beyond = vars(fake_gpu.fake_rtx(device)).keys() - vars(fake_trt(device)).keys()
+    assert beyond <= RTX_NAMES.keys()
 
 
 def test_the_kept_names_are_those_of_the_published_bindings(shared: Path) -> None:
     published = json.loads((shared / "gpu" / "trt_api_11.4.0.106.json").read_text())
     for owner, members in NAMES.items():
         assert set(members) <= set(published[owner]), owner
+    for owner, members in RTX_NAMES.items():  # else they would belong to the others
+        assert not set(members) & set(published.get(owner, [])), owner
 
 
 @pytest.fixture
@@ -365,7 +571,7 @@ def rtx() -> Library:
 
 
 def test_tensorrt_rtx_has_the_same_names(rtx: Library) -> None:
-    for owner, members in NAMES.items():
+    for owner, members in [*NAMES.items(), *RTX_NAMES.items()]:
         for member in members:
             assert hasattr(getattr(rtx.trt, owner), member), f"{owner}.{member}"
 
@@ -427,5 +633,5 @@ def test_tensorrt_rtx_tells_how_far_it_is_and_can_be_stopped(rtx: Library, tiny:
 
 
 def test_networks_are_strongly_typed_without_tf32(rtx: Library) -> None:
-    assert flags_of(rtx) == ("strongly typed", "no TF32")
+    assert flags_of(rtx) == ("strongly typed", "no TF32", "memory of ours where it can")
     assert Trt.precision == "f32"

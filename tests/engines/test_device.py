@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 
 import numpy as np
@@ -79,6 +80,58 @@ def test_a_replayed_frame_has_the_numbers_of_its_own_inputs(
         before = kept.copy()
         session.run(rows(2, 8))
         np.testing.assert_array_equal(kept, before)  # it is the caller's own
+
+
+CAPTURE = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED operation not permitted when stream is capturing"
+
+
+@pytest.mark.parametrize("who", ["TensorRT", "begin capture", "end capture"])
+def test_a_plan_that_refuses_its_capture_runs_without_and_says_so_once(
+    device: FakeDevice, tiny: Bundle, caplog: pytest.LogCaptureFixture, who: str
+) -> None:
+    session = opened(device, tiny, "descent")
+    if who == "TensorRT":
+        session._engine.capturable = False
+    else:
+        device.fail[who] = (1, f"cuStreamEndCapture failed: {CAPTURE}")
+    honest = opened(FakeDevice(), tiny, "descent")
+    with caplog.at_level(logging.WARNING, "mien"):
+        for n in (3, 3, 3, 2, 2, 2):
+            found, expected = session.run(start(n)), honest.run(start(n))
+            for name in expected:
+                np.testing.assert_array_equal(found[name], expected[name])
+        loops = [one.loop(start()) for one in (session, honest)]
+        for loop in loops:
+            for count in (4, 4, 1):
+                loop.advance(count, {"rate": np.full(count, 0.2, np.float32)})
+        np.testing.assert_array_equal(loops[0].read("w_next"), loops[1].read("w_next"))
+    assert device.calls("begin capture") == 1
+    assert device.calls("launch") == 0
+    (remark,) = session.remarks()
+    assert "without a CUDA graph" in remark
+    assert ("not stream capturable" if who == "TensorRT" else "not permitted") in remark
+    assert len([record for record in caplog.records if "CUDA graph" in record.message]) == 1
+    assert honest.remarks() == ()
+    del loop, loops
+    session.close()
+    assert device.leaked == {}
+
+
+def test_a_capture_that_is_out_of_memory_is_not_taken_for_a_refusal(
+    device: FakeDevice, tiny: Bundle
+) -> None:
+    session = opened(device, tiny, "linear")
+    session.run(rows(2))
+    device.fail["end capture"] = (1, OOM)
+    with pytest.raises(DeviceOutOfMemory):
+        session.run(rows(2))
+    assert session.remarks() == ()
+    device.fail.clear()
+    for run in range(3):
+        session.run(rows(2, run))
+    assert device.calls("launch")
+    session.close()
+    assert device.leaked == {}
 
 
 def test_nothing_is_allocated_after_the_first_frame(device: FakeDevice, tiny: Bundle) -> None:
@@ -167,6 +220,7 @@ def test_a_refused_execution_is_an_error_and_never_the_old_outputs(
         session.run(rows(2, 1))
     engine.refuse = ""
     session.run(rows(2, 1))
+    assert session.remarks() == ()  # it was not for the capture
     session.close()
     assert device.leaked == {}  # also what a broken capture had recorded
 

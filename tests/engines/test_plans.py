@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import onnx
 import pytest
@@ -20,7 +21,16 @@ import pytest
 from mien_engines import Bundle
 from mien_engines import cache as cache_module
 from mien_engines.errors import Busy, NotBuilt, Untrusted
-from mien_engines.plan_file import PlanHeader, PlanKey, Verdict, graph_digest, packed, unpacked
+from mien_engines.plan_file import (
+    MACHINE,
+    PlanHeader,
+    PlanKey,
+    Verdict,
+    graph_digest,
+    packed,
+    unpacked,
+)
+from mien_engines.plan_upkeep import timing_path
 from mien_engines.plans import PlanCache
 
 KEY = PlanKey(
@@ -30,7 +40,7 @@ KEY = PlanKey(
 WANTED: dict[str, Any] = {
     name: getattr(KEY, name)
     for name in ("graph", "digest", "precision", "library", "version", "gpu", "sm", "driver",
-                 "revision")
+                 "flags", "revision")
 }  # fmt: skip
 
 
@@ -161,6 +171,10 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path, where: str
     plans = PlanCache(tmp_path / where)
     with plans.building(KEY):
         assert not plans.store(header(b"plan"), b"plan")
+    # It lasts as long as the process, and is that process's own.
+    assert plans.load(plans.find(WANTED)) == (header(b"plan"), b"plan")
+    with pytest.raises(NotBuilt):
+        PlanCache(tmp_path / "other").find(WANTED)
 
 
 BUILDER = """
@@ -262,6 +276,17 @@ def test_a_plan_of_another_machine_is_not_used_and_the_difference_is_named(
         plans.find(WANTED)
 
 
+def test_a_plan_with_another_kernel_in_it_is_not_used(plans: PlanCache) -> None:
+    older = ("strongly typed", "AdaIN plugin of kernels 1f")
+    plans.store(header(b"plan", KEY.model_copy(update={"flags": older})), b"plan")
+    with pytest.raises(
+        NotBuilt,
+        match="it was built for flags strongly typed, AdaIN plugin of kernels 1f, "
+        "this is strongly typed",
+    ):
+        plans.find(WANTED)
+
+
 @pytest.mark.parametrize(
     ("field", "other"), [("graph", "mix"), ("digest", "1" * 64), ("precision", "f32")]
 )
@@ -289,17 +314,25 @@ def test_every_field_of_the_key_makes_another_file(plans: PlanCache) -> None:
     assert len(paths | {plans.path(KEY)}) == len(others) + 1
 
 
-def test_stale_plans_of_this_gpu_go_and_those_of_others_stay(plans: PlanCache) -> None:
-    old, mine, other = (
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("version", "11.3.0.1"), ("sm", "8.9"), ("driver", "570.1"), ("flags", ()), ("revision", 0)],
+)
+def test_stale_plans_of_this_gpu_go_and_those_of_others_stay(
+    plans: PlanCache, caplog: pytest.LogCaptureFixture, field: str, other: Any
+) -> None:
+    old, mine, theirs = (
         KEY.model_copy(update=change)
-        for change in ({"driver": "570.1"}, {}, {"gpu": "Other GPU", "driver": "570.1"})
+        for change in ({field: other}, {}, {"gpu": "Other GPU", field: other})
     )
-    for key in (old, mine, other):
+    for key in (old, mine, theirs):
         plans.store(header(b"plan", key), b"plan")
-    machine = {name: WANTED[name] for name in ("library", "version", "gpu", "sm", "driver")}
-    assert plans.clear_stale(machine) == [plans.path(old)]
+    machine = {name: WANTED[name] for name in MACHINE}
+    with caplog.at_level(logging.INFO, "mien"):
+        assert plans.tidy(machine) == [plans.path(old)]
+    assert f"it was built for {field}" in caplog.text
     assert plans.path(mine).exists()
-    assert plans.path(other).exists()
+    assert plans.path(theirs).exists()
 
 
 def test_equal_graphs_with_other_weights_have_other_digests(
@@ -373,6 +406,32 @@ def test_a_plan_that_others_can_write_is_refused(plans: PlanCache, mode: int) ->
     plans.load(path)
 
 
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Of users whose groups are theirs alone: what they make, their group may write."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other modes")
+@pytest.mark.parametrize("locked", [True, False], ids=["by the lock", "by the plan"])
+def test_folders_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, locked: bool) -> None:
+    plans = PlanCache(tmp_path / "new" / "cache" / "plans")
+    if locked:
+        with plans.building(KEY):
+            plans.store(header(b"plan"), b"plan")
+    else:
+        plans.store(header(b"plan"), b"plan")
+    assert plans.load(plans.find(WANTED))[1] == b"plan"
+    below = [path for path in (tmp_path / "new").rglob("*") if path.is_dir()]
+    assert {path.stat().st_mode & 0o777 for path in [tmp_path / "new", *below]} == {0o700}
+    assert len(below) == 3
+    (tmp_path / "control").mkdir()
+    assert (tmp_path / "control").stat().st_mode & 0o777 == 0o775  # the umask was that
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other owners")
 def test_a_plan_of_someone_else_is_refused(
     plans: PlanCache, monkeypatch: pytest.MonkeyPatch
@@ -436,6 +495,43 @@ def test_83_orphans_of_killed_writers_are_swept(plans: PlanCache) -> None:
     cache_module._sweep.cache_clear()  # as a new process
     plans.store(header(b"plan"), b"plan")
     assert not list(folder.glob("*.tmp"))
+
+
+def test_what_killed_builders_left_is_swept_after_an_hour(plans: PlanCache) -> None:
+    """E12: locks, notes of who holds them, parts, kernels without a plan, empty folders."""
+    folder, empty = plans.path(KEY).parent, plans.root / "mix-0"
+    plans.store(header(b"plan"), b"plan")
+    plans.path(KEY).with_suffix(".kernels").write_bytes(b"of the plan")
+    empty.mkdir()
+    left = [folder / name for name in ("a.lock", "a.pid", "b.lock", "c.kernels", ".d.tmp")]
+    young = folder / "young.lock"
+    held = filelock.FileLock(folder / "held.lock")
+    held.acquire()
+    for path in (*left, young):
+        path.write_text("")
+    for path in (*left, folder / "held.lock", plans.path(KEY).with_suffix(".kernels"), empty):
+        os.utime(path, (0, 0))
+    plans.tidy(WANTED)
+    assert [path for path in (*left, empty) if path.exists()] == []
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [plans.path(KEY).name, plans.path(KEY).with_suffix(".kernels").name, young.name,
+         "held.lock"]
+    )  # fmt: skip
+    held.release()
+
+
+def test_times_that_another_version_measured_go_with_its_plans(plans: PlanCache) -> None:
+    machines = [
+        WANTED,
+        *(WANTED | other for other in ({"driver": "570.1"}, {"gpu": "B"}, {"library": "rtx"})),
+    ]
+    paths = [timing_path(plans.root, machine) for machine in machines]
+    assert len(set(paths)) == 4
+    plans.root.mkdir(parents=True)
+    for path in paths:
+        path.write_text("")
+    assert plans.tidy(WANTED) == [paths[1]]
+    assert [path.exists() for path in paths] == [True, False, True, True]
 
 
 def test_a_clock_that_was_set_back_neither_hides_nor_evicts(tmp_path: Path) -> None:

@@ -112,11 +112,11 @@ def test_what_was_built_of_other_sources_is_not_taken(
     for cache in (source_files.digest, compiled.module):
         cache.cache_clear()
     try:
-        assert compiled.module("mix_f32", (9, 0)) == b"by NVRTC: mix sm_90"
+        assert compiled.module("mix", (9, 0)) == b"by NVRTC: mix sm_90"
         compiled.module.cache_clear()
         (built / "digest").write_text(source_files.digest())
-        assert compiled.module("mix_f32", (9, 0)) == b"machine code"
-        assert compiled.module("adam_f32", (9, 0)) == b"by NVRTC: adam sm_90"
+        assert compiled.module("mix", (9, 0)) == b"machine code"
+        assert compiled.module("adam", (9, 0)) == b"by NVRTC: adam sm_90"
         assert compiled.ptx("mix") == b"by NVRTC: mix compute_80"
         (built / "mix.compute_80.ptx").write_bytes(b"PTX")
         assert compiled.ptx("mix") == b"PTX"
@@ -196,9 +196,7 @@ class Library:
 
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        compiled, "module", lambda kernel, capability: b"code of " + kernel.encode()
-    )
+    monkeypatch.setattr(compiled, "module", lambda name, capability: b"code of " + name.encode())
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -211,7 +209,7 @@ def test_a_launch_tells_the_driver_all_there_is() -> None:
     )
     runner.run([launch, launch], stream=0xABC)
     assert len(library.named("cuModuleLoadData")) == 1  # compiled and loaded once
-    assert library.named("cuModuleLoadData")[0][1].value == b"code of adain_nchw_f16"
+    assert library.named("cuModuleLoadData")[0][1].value == b"code of adain_nchw"
     ((function, attribute, value),) = library.named("cuFuncSetAttribute")
     assert (attribute.value, value.value) == (8, 227 * 1024)
     (config, called, values, extra), _ = library.named("cuLaunchKernelEx")
@@ -223,6 +221,35 @@ def test_a_launch_tells_the_driver_all_there_is() -> None:
     assert (told.attributes[0].id, list(told.attributes[0].size)) == (4, [4, 1, 1])
     assert ctypes.c_uint64.from_address(values[0]).value == 1 << 40
     assert ctypes.c_int.from_address(values[1]).value == 7
+
+
+def test_a_file_is_compiled_and_loaded_once_for_all_its_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def compile_source(name: str, architecture: str) -> bytes:
+        asked.append((name, architecture))
+        return b"code of " + name.encode()
+
+    monkeypatch.setattr(compiled, "_built", lambda: ())
+    monkeypatch.setattr(compiled, "compile_source", compile_source)
+    compiled.module.cache_clear()
+    try:
+        library = Library()
+        runner = Driver(library)
+        kernels = ["mix_f32", "mix_f16", "adam_f32", "mix_bf16", "mix_f16"]
+        runner.run([Launch(kernel, (1, 1, 1), (32, 1, 1), ()) for kernel in kernels], 0)
+        library.context = 78  # a module is of one context; what was compiled serves all
+        runner.run([Launch("mix_f32", (1, 1, 1), (32, 1, 1), ())], 0)
+    finally:
+        compiled.module.cache_clear()
+    assert asked == [("mix", "sm_90"), ("adam", "sm_90")]
+    loaded = [image.value for _, image in library.named("cuModuleLoadData")]
+    assert loaded == [b"code of mix", b"code of adam", b"code of mix"]
+    entries = [name for _, _, name in library.named("cuModuleGetFunction")]
+    assert entries == [b"mix_f32", b"mix_f16", b"adam_f32", b"mix_bf16", b"mix_f32"]
+    assert len(library.named("cuLaunchKernelEx")) == 6
 
 
 def test_the_structures_are_those_of_cuda_h() -> None:

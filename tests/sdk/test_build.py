@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.engines.fake_gpu import FakeDevice, fake_host, fake_trt
 import mien.doctor
 from mien.bundles import BUILT_IN
 from mien.cli.main import main
+from mien_engines import Choice
 from mien_engines.backends.trt import Host
 from mien_engines.device_cuda import cuda_device
 from mien_engines.trt_library import Library
@@ -101,3 +103,17 @@ def test_the_doctor_says_which_tensorrt_there_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mien.doctor, "cuda_device", cuda_device)
     if "no GPU" not in mien.doctor._tensorrt():
         assert cuda_device().info().name in mien.doctor._tensorrt()
+
+
+def test_the_doctor_says_what_a_backend_has_to_remark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = mien.doctor.checkup(measure=False)
+    choice = Choice(graph="render", backend="trt", precision="f32", remarks=("runs slowly",))
+    with_remark = replace(found, choices=(choice.model_dump(),), problems=())
+    monkeypatch.setattr(mien.doctor, "checkup", lambda *a, **k: with_remark)
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[said.index("render: trt") + 1] == "    runs slowly"
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choices"][0]["remarks"] == ["runs slowly"]

@@ -116,6 +116,10 @@ class Session(ABC):
     def close_impl(self) -> None:
         """Give back what the runtime holds."""
 
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever runs it should know of how it runs, found so far."""
+        return ()
+
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once.
 

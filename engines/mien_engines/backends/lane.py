@@ -1,19 +1,20 @@
 """A lane: one execution context with its own stream and buffers, for inputs of certain shapes.
 
-One thread at a time drives a lane. The first run warms up: TensorRT allocates and picks kernels in
-it. The second is captured, copies included, and from then on a run is one call of the driver.
+One thread at a time drives a lane. The first run warms up: TensorRT picks kernels in it. The second
+is captured, copies included, and from then on a run is one call of the driver. A plan that refuses
+its capture is run call by call.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mien_engines.backends.contexts import Contexts
 from mien_engines.backends.feeds import Array, check_dtype
 from mien_engines.device import Device, Graph, Memory, Pinned
 from mien_engines.errors import InputError, MienError, RunError
@@ -40,7 +41,7 @@ class Lane:
     """Runs a plan for inputs of the given shapes.
 
     Args:
-        engine: of TensorRT, shared by all lanes. making: held while a context is made of it.
+        contexts: of the plan, shared by all lanes.
 
     Raises:
         InputError: the plan was not built for these shapes. DeviceOutOfMemory: nothing is kept.
@@ -50,12 +51,12 @@ class Lane:
         self,
         library: Library,
         device: Device,
-        engine: Any,
+        contexts: Contexts,
         spec: GraphSpec,
         shapes: Mapping[str, tuple[int, ...]],
-        making: threading.Lock,
     ) -> None:
         self._library, self._device, self._spec = library, device, spec
+        self._contexts = contexts
         self._graphs: dict[Hashable, Graph] = {}
         self._schedules: dict[str, Slot] = {}
         self._tensors = {tensor.name: tensor for tensor in spec.inputs}
@@ -64,10 +65,10 @@ class Lane:
             self._stack = stack
             self.stream = device.stream()
             stack.callback(self.stream.close)
-            with making:
-                self._context = self._new_context(engine)
+            self._context = contexts.new()
             stack.callback(self._drop_context)
             self._shape_inputs(shapes)
+            self._give_memory()
             self.inputs = {t.name: self._slot(t.name, shapes[t.name], t.dtype) for t in spec.inputs}
             self.outputs = {
                 t.name: self._slot(t.name, self._output_shape(t.name), t.dtype)
@@ -152,17 +153,42 @@ class Lane:
         return slot.array.copy()
 
     def replay(self, key: Hashable, body: Callable[[], None]) -> None:
-        """Queue what body queues: itself at first, its captured graph later."""
+        """Queue what body queues: itself at first, its captured graph later where it has one."""
         if not self._warm:
             body()
             self._warm = True
+            self._contexts.keep_kernels()
             return
+        refusal = ""
+        if key not in self._graphs and not self._contexts.uncaptured:
+            refusal = self._capture(key, body)
         graph = self._graphs.get(key)
         if graph is None:
+            body()
+        else:
+            self.stream.launch(graph)
+        if refusal:  # had the run failed too, it would not have been for the capture
+            self._contexts.refuse_capture(refusal)
+
+    def _capture(self, key: Hashable, body: Callable[[], None]) -> str:
+        """Record what body queues; return why that cannot be done, or nothing."""
+        if not self._is_capturable():
+            return f"{self._library.title} cannot capture it"
+        try:
             with self.stream.capture() as graph:
                 body()
-            self._graphs[key] = graph
-        self.stream.launch(graph)
+        except RunError as error:
+            if type(error) is not RunError:
+                raise  # out of memory, or lost: no run would do better
+            return error.message
+        self._graphs[key] = graph
+        return ""
+
+    def _is_capturable(self) -> bool:
+        if not hasattr(self._context, "is_stream_capturable"):
+            return True  # TensorRT does not tell; the attempt will
+        with self._device.checked(f"graph {self._spec.name}: whether it can be captured"):
+            return bool(self._context.is_stream_capturable(self.stream.handle))
 
     def close(self) -> None:
         """Give everything back, once the work that was queued has ended."""
@@ -191,16 +217,6 @@ class Lane:
             if not self._context.execute_async_v3(self.stream.handle):
                 raise RuntimeError(self._library.said() or "TensorRT refused to run it")
 
-    def _new_context(self, engine: Any) -> Any:
-        what = f"graph {self._spec.name}: an execution context"
-        with self._device.checked(what):
-            context = engine.create_execution_context()
-        if context is None:
-            # Nearly always it is the memory for activations that could not be had.
-            said = self._library.said() or "out of memory, or a plan for another GPU"
-            raise self._device.fault(what, said)
-        return context
-
     def _drop_context(self) -> None:
         with self._device.discarding():
             self._context = None
@@ -215,6 +231,15 @@ class Lane:
                     f"{shape}",
                     hint="Build it for this size: mien build BUNDLE --size NAME=LEAST:USUAL:MOST",
                 )
+
+    def _give_memory(self) -> None:
+        """What the context computes in: as much as these shapes take."""
+        with self._device.checked(f"graph {self._spec.name}: its memory"):
+            nbytes = int(self._context.update_device_memory_size_for_shapes())
+        memory = self._device.allocate(nbytes)
+        self._stack.callback(memory.free)
+        with self._device.checked(f"graph {self._spec.name}: its memory"):
+            self._context.set_device_memory(memory.address, nbytes)
 
     def _output_shape(self, name: str) -> tuple[int, ...]:
         shape = tuple(self._context.get_tensor_shape(name))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from mien_engines.backends.base import Backend, Loop, Session
 from mien_engines.backends.feeds import Array, resolve
-from mien_engines.errors import BackendUnavailable
+from mien_engines.errors import BackendUnavailable, BuildFailed
 from mien_engines.spec import GraphSpec, Precision
 
 ERRORS_ONLY = 3  # log severity
+RECORD = "session.record_ep_graph_assignment_info"
+# What nearly all the time goes into; ONNX Runtime may put "Fused" before the name.
+HEAVY = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 class Ort(Backend):
@@ -48,6 +51,9 @@ class Ort(Backend):
     def configure(self, options: Any) -> None:
         """Settings of the session that only this device has."""
 
+    def check_placement(self, session: Any, graph: str) -> None:
+        """Refuse a session whose work is done elsewhere than on this device."""
+
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
         import onnxruntime
 
@@ -59,18 +65,24 @@ class Ort(Backend):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a missing provider is an error, below
             session = onnxruntime.InferenceSession(
-                str(path), options, providers=[(self.provider, self.provider_options())]
-            )
+                str(path), options, providers=[(self.provider, self.provider_options())],
+                enable_fallback=0,  # what fails, now or in a run, is not tried again on the CPU
+            )  # fmt: skip
         found = session.get_providers()[0]
         if found != self.provider:
             raise BackendUnavailable(
                 f"backend {self.name}: asked for {self.provider}, got {found}", hint=self.hint
             )
+        self.check_placement(session, spec.name)
         return OrtSession(spec, self, session)
 
 
 class OrtCuda(Ort):
-    """ONNX Runtime on the first CUDA device, fp32 without TF32."""
+    """ONNX Runtime on the first CUDA device, fp32 without TF32.
+
+    ONNX Runtime computes shapes on the CPU on purpose, so nearly no graph is on the GPU as a whole;
+    one whose heavy operators are not is refused.
+    """
 
     name = "ort-cuda"
     distributions = ("onnxruntime-gpu",)
@@ -85,8 +97,46 @@ class OrtCuda(Ort):
     def configure(self, options: Any) -> None:
         import onnxruntime
 
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.add_session_config_entry(RECORD, "1")  # an older version knows none of it
         onnxruntime.preload_dlls()  # CUDA and cuDNN of the [cuda,cudnn] extras
+
+    def check_placement(self, session: Any, graph: str) -> None:
+        astray = heavy_elsewhere(placement(session), self.provider)
+        if astray:
+            named = ", ".join(f"{node.kind} {node.name}" for node in astray[:3])
+            raise BuildFailed(
+                f"backend {self.name}: {len(astray)} heavy operators of graph {graph} would run "
+                f"on the CPU ({named})",
+                hint='Run it with another backend, such as backend="ort"',
+            )
+
+
+class Placed(NamedTuple):
+    """An operator, and the provider that ONNX Runtime gave it to. kind: such as "Conv"."""
+
+    provider: str
+    kind: str
+    name: str
+
+
+def placement(session: Any) -> list[Placed]:
+    """Where the operators of a session run; nothing where this ONNX Runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return []
+    return [
+        Placed(part.ep_name, node.op_type, node.name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+
+
+def heavy_elsewhere(placed: Iterable[Placed], provider: str) -> list[Placed]:
+    """The heavy operators that another provider has."""
+    return [
+        node
+        for node in placed
+        if node.provider != provider and node.kind.removeprefix("Fused") in HEAVY
+    ]
 
 
 class OrtSession(Session):

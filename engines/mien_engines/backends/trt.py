@@ -15,15 +15,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mien_engines.backends.base import Backend, Loop, Session
+from mien_engines.backends.contexts import Contexts, KernelFile
 from mien_engines.backends.feeds import Array, check_array, check_names, check_shape
 from mien_engines.backends.lane import STRIDE, Lane
 from mien_engines.device import Device
 from mien_engines.device_cuda import cuda_device
 from mien_engines.errors import BackendUnavailable, BuildFailed, NotBuilt, Untrusted
 from mien_engines.exchange import DeviceArray, is_on_device, shape_on_device
-from mien_engines.plan_file import REVISION, graph_digest, read_header
+from mien_engines.plan_file import REVISION, graph_digest
 from mien_engines.plans import PlanCache
 from mien_engines.spec import GraphSpec, Precision
+from mien_engines.trt_builder import flags_of
 from mien_engines.trt_library import Library, LibraryName, library
 
 MAX_FORMS = 8  # sets of shapes for which lanes are kept
@@ -57,6 +59,7 @@ class Host:
             "gpu": info.name if info else "none",
             "sm": info.sm if info else "none",
             "driver": info.driver if info else "none",
+            "flags": flags_of(self.library),
             "revision": REVISION,
         }
 
@@ -88,9 +91,10 @@ class Trt(Backend):
 
     def offered(self) -> bool:
         """Unasked, it takes part where plans were accepted: it never builds in passing."""
+        plans = PlanCache()
         for path in self._plans():
             with contextlib.suppress(Untrusted):
-                if read_header(path).verdict.accepted:
+                if plans.header(path).verdict.accepted:
                     return True
         return False
 
@@ -100,7 +104,7 @@ class Trt(Backend):
         return f"{super().version()}, plans {hashlib.sha256(names.encode()).hexdigest()[:12]}"
 
     def _plans(self) -> list[Path]:
-        return list(PlanCache().root.glob(f"*/{self.library_name}-{self.precision}-*.plan"))
+        return PlanCache().paths(f"{self.library_name}-{self.precision}-*")
 
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
         plans = PlanCache()
@@ -113,15 +117,17 @@ class Trt(Backend):
             # By the bundle's own word it is not for this precision: its session is of fp32, and
             # says so.
             return self.wide().open_impl(path, spec, threads, cache)
-        return self.session(spec, plans.load(found)[1])
+        return self.session(spec, plans.load(found)[1], KernelFile.beside(plans, found))
 
     def wide(self) -> Trt:
         """The same in fp32."""
         return {"trt": Trt, "rtx": Rtx}[self.library_name](self._host)
 
-    def session(self, spec: GraphSpec, plan: bytes) -> TrtSession:
+    def session(
+        self, spec: GraphSpec, plan: bytes, kernels: KernelFile | None = None
+    ) -> TrtSession:
         """Run a plan, which has to be one that is trusted. Raises BuildFailed."""
-        return TrtSession(spec, self, plan)
+        return TrtSession(spec, self, plan, kernels)
 
 
 class TrtFp16(Trt):
@@ -172,7 +178,9 @@ def unfit(spec: GraphSpec, precision: Precision) -> str:
 class TrtSession(Session):
     """A plan, and lanes for each set of shapes: as many as threads ever ran it at once."""
 
-    def __init__(self, spec: GraphSpec, backend: Trt, plan: bytes) -> None:
+    def __init__(
+        self, spec: GraphSpec, backend: Trt, plan: bytes, kernels: KernelFile | None = None
+    ) -> None:
         super().__init__(spec, backend)
         host = backend.host
         assert host.device is not None
@@ -190,8 +198,11 @@ class TrtSession(Session):
         mode = self.library.trt.TensorIOMode.INPUT
         inputs = [name for name in names if self._engine.get_tensor_mode(name) == mode]
         self.check_names(inputs, [name for name in names if name not in inputs])
+        self._contexts: Contexts | None = Contexts(
+            self.library, self.device, self._engine, spec.name, kernels
+        )
         self._idle: OrderedDict[Shapes, list[Lane]] = OrderedDict()
-        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
 
     def run_impl(self, feeds: dict[str, Array]) -> dict[str, Array]:
         with self._driving(_shapes(feeds)) as lane:
@@ -233,6 +244,10 @@ class TrtSession(Session):
                 given.fill(stream, host)
         return given
 
+    def remarks(self) -> tuple[str, ...]:
+        reason = self._contexts.uncaptured if self._contexts is not None else ""
+        return (f"runs without a CUDA graph, and slower: {reason}",) if reason else ()
+
     def loop_impl(self, feeds: dict[str, Array], sizes: Mapping[str, int]) -> Loop:
         return TrtLoop(self, feeds)
 
@@ -243,7 +258,8 @@ class TrtSession(Session):
             self._idle.move_to_end(shapes)
             if idle:
                 return idle.pop()
-        return Lane(self.library, self.device, self._engine, self.spec, dict(shapes), self._making)
+        assert self._contexts is not None, "the session is closed"
+        return Lane(self.library, self.device, self._contexts, self.spec, dict(shapes))
 
     def give_back(self, shapes: Shapes, lane: Lane) -> None:
         """Let others drive a lane; what is too many, or late, is closed."""
@@ -264,7 +280,7 @@ class TrtSession(Session):
             self._idle.clear()
         for lane in lanes:
             lane.close()
-        self._engine = None
+        self._contexts = self._engine = None  # lanes of loops that are still held keep them
 
     @contextlib.contextmanager
     def _driving(self, shapes: Shapes) -> Iterator[Lane]:

@@ -22,14 +22,13 @@ OPTIONS = ("-std=c++17", "-default-device")
 
 
 @cache
-def module(kernel: str, capability: tuple[int, int]) -> bytes:
-    """A compiled form of the file that a kernel is in, for a card.
+def module(name: str, capability: tuple[int, int]) -> bytes:
+    """A compiled form of a file, with all its kernels, for a card.
 
     Raises:
         MissingDependency: none was built, and NVRTC is not installed.
         BuildFailed: NVRTC refuses the source.
     """
-    name = sources.file_of(kernel)
     built = choose(name, capability, [path.name for path in _built()])
     if built:
         return (sources.folder() / sources.BUILT / built).read_bytes()

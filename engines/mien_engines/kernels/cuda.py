@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from mien_engines.errors import BackendUnavailable, RunError
-from mien_engines.kernels import compiled
+from mien_engines.kernels import compiled, sources
 from mien_engines.kernels.launch import Card, Launch
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -71,7 +71,8 @@ class Driver:
     def __init__(self, library: Any) -> None:
         self._library = library
         self._lock = threading.Lock()
-        self._functions: dict[tuple[int, str], ctypes.c_void_p] = {}
+        self._modules: dict[tuple[int, str], ctypes.c_void_p] = {}  # by context and file
+        self._functions: dict[tuple[int, str], ctypes.c_void_p] = {}  # by context and kernel
         self._spaces: dict[tuple[int, int], list[Space]] = {}
         self.card = self._card()
 
@@ -103,15 +104,22 @@ class Driver:
 
     def _function(self, kernel: str) -> ctypes.c_void_p:
         with self._lock:
-            key = (self._context(), kernel)
-            if key not in self._functions:
-                self._functions[key] = self._loaded(kernel)
-            return self._functions[key]
+            context, file = self._context(), sources.file_of(kernel)
+            if (context, file) not in self._modules:
+                self._modules[context, file] = self._module(file)
+            if (context, kernel) not in self._functions:
+                module = self._modules[context, file]
+                self._functions[context, kernel] = self._entry(module, kernel)
+            return self._functions[context, kernel]
 
-    def _loaded(self, kernel: str) -> ctypes.c_void_p:
-        module, function = ctypes.c_void_p(), ctypes.c_void_p()
-        image = ctypes.create_string_buffer(compiled.module(kernel, self.card.capability))
+    def _module(self, file: str) -> ctypes.c_void_p:
+        module = ctypes.c_void_p()
+        image = ctypes.create_string_buffer(compiled.module(file, self.card.capability))
         self.call("cuModuleLoadData", ctypes.byref(module), image)
+        return module
+
+    def _entry(self, module: ctypes.c_void_p, kernel: str) -> ctypes.c_void_p:
+        function = ctypes.c_void_p()
         self.call("cuModuleGetFunction", ctypes.byref(function), module, kernel.encode())
         if self.card.block_shared > EVERY_BLOCK_HAS:
             self.call(

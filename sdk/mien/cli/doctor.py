@@ -54,6 +54,8 @@ def command(
     for choice in found.choices:
         speed = f", {1e3 * choice['seconds']:.1f} ms a call" if choice["seconds"] else ""
         console.print(f"{choice['graph']}: [bold]{choice['backend']}[/]{speed}")
+        for remark in choice["remarks"]:
+            console.print(f"    {escape(remark)}")
         for name, reason in choice["refused"].items():
             console.print(f"    not {name}: {escape(reason)}")
     for problem in found.problems:
