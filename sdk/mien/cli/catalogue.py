@@ -47,11 +47,12 @@ def command(
     from dataclasses import replace
 
     from mien.cli.progress import count_bar
-    from mien.edits.catalogue import check_suffix, load_catalogue
+    from mien.edits.catalogue import KIND, load_catalogue
+    from mien.edits.tensor_files import check_suffix
     from mien.errors import InputError
     from mien.studio import Studio
 
-    check_suffix(output)
+    check_suffix(output, KIND)
     if look is not None:
         check_picture_name(look)
     named = None if not parts else dict(map(_part, parts))

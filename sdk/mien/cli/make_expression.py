@@ -41,14 +41,15 @@ def command(
     """
     from mien.cli.progress import step_bar
     from mien.edits.express import expression_from_codes
-    from mien.edits.expression import check_suffix
+    from mien.edits.expression import KIND
     from mien.edits.latents import F32, load_code
     from mien.edits.settings import ProjectionSettings
+    from mien.edits.tensor_files import check_suffix
     from mien.images import load
     from mien.provenance import digest
     from mien.studio import Studio
 
-    check_suffix(output)
+    check_suffix(output, KIND)
     settings = ProjectionSettings() if steps is None else ProjectionSettings(steps=steps)
     files = [*neutral, *emotional]
     with (

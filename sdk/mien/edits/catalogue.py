@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.edits.directions import load_tensors
 from mien.edits.parts import checked
+from mien.edits.tensor_files import SUFFIX, check_suffix, load_tensors, save_tensors
 from mien.errors import ArchMismatch, CorruptFile, InputError
 from mien_engines import Bundle
 
 SHIPPED = Path(__file__).parents[1] / "zoo" / "catalogues"
 OWN = "demo"  # the one that comes with mien, for its demo generator
-SUFFIX = ".safetensors"
+KIND = "a catalogue"
 HEADER = "mien.catalogue"  # key of the metadata that holds the record, as JSON
 VERSION = 1
 
@@ -104,30 +104,12 @@ class Catalogue:
 
     def save(self, path: str | Path) -> Path:
         """Write FILE.safetensors: the tensors, and the record as JSON; nothing half-written."""
-        from safetensors.numpy import save
-
-        path = Path(path)
-        check_suffix(path)
+        check_suffix(Path(path), KIND)
         tensors: dict[str, NDArray[Any]] = {
-            "contributions": np.ascontiguousarray(self.contributions),
-            "centres": np.ascontiguousarray(self.centres),
+            "contributions": self.contributions,
+            "centres": self.centres,
         }
-        header = {HEADER: json.dumps({"version": VERSION, **self.record()})}
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_bytes(save(tensors, header))
-            partial.replace(path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
-
-
-def check_suffix(path: Path) -> None:
-    """Raise InputError where path is not named as a catalogue."""
-    if path.suffix != SUFFIX:
-        raise InputError(f"{path.name} is not named as a catalogue", hint=f"Name it FILE{SUFFIX}")
+        return save_tensors(path, tensors, HEADER, {"version": VERSION, **self.record()})
 
 
 def load_catalogue(path: str | Path) -> Catalogue:

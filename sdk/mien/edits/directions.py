@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.edits.latents import F32, Layers, as_code, layer_mask, read_npy
-from mien.edits.torch_tensor import MAX_BYTES, read_tensor
-from mien.errors import ArchMismatch, CorruptFile, InputError, LimitExceeded
+from mien.edits.tensor_files import load_tensors
+from mien.edits.torch_tensor import read_tensor
+from mien.errors import ArchMismatch, InputError
 
 SUFFIXES = (".npy", ".pt", ".safetensors")
 NAMED = "direction"  # which tensor is meant where a safetensors file has several
@@ -109,19 +110,3 @@ def _only_tensor(path: Path) -> NDArray[np.floating]:
             hint="Save the one that is meant alone",
         )
     return tensors.get(NAMED, next(iter(tensors.values())))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict[str, str]]:
-    """Return the tensors and the metadata of a small safetensors file, both by name.
-
-    Raises CorruptFile, LimitExceeded.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LimitExceeded(f"{path} is larger than {MAX_BYTES >> 20} MB")
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
-        raise CorruptFile(f"{path} is not safetensors: {error}", hint="Copy it again") from error

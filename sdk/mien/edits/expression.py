@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.edits.directions import as_direction, load_tensors
+from mien.edits.directions import as_direction
+from mien.edits.tensor_files import SUFFIX, check_suffix, load_tensors, save_tensors
 from mien.errors import ArchMismatch, CorruptFile, InputError
 from mien_engines import Bundle
 
 SHIPPED = Path(__file__).parents[1] / "zoo" / "expressions"
-SUFFIX = ".safetensors"
+KIND = "an expression"
 HEADER = "mien.expression"  # key of the metadata that holds the record, as JSON
 VERSION = 1
 MAX_NAME = 80  # characters; names go to terminals
@@ -83,30 +84,12 @@ class Expression:
 
     def save(self, path: str | Path) -> Path:
         """Write FILE.safetensors: both tensors, and the record as JSON; nothing half-written."""
-        from safetensors.numpy import save
-
-        path = Path(path)
-        check_suffix(path)
+        check_suffix(Path(path), KIND)
         tensors: dict[str, NDArray[Any]] = {
-            "direction": np.ascontiguousarray(self.direction),
+            "direction": self.direction,
             "mask": self.mask.astype(np.uint8),
         }
-        header = {HEADER: json.dumps({"version": VERSION, **self.record()})}
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_bytes(save(tensors, header))
-            partial.replace(path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
-
-
-def check_suffix(path: Path) -> None:
-    """Raise InputError where path is not named as an expression."""
-    if path.suffix != SUFFIX:
-        raise InputError(f"{path.name} is not named as an expression", hint=f"Name it FILE{SUFFIX}")
+        return save_tensors(path, tensors, HEADER, {"version": VERSION, **self.record()})
 
 
 def load_expression(name: str | Path) -> Expression:
