@@ -2,7 +2,7 @@
 
 python examples/15_video.py
 
-Needs PyAV: pip install 'mien[video]'. The clip is a face of the demo that smiles.
+Needs PyAV: pip install '.[video]'. The clip is a face of the demo that smiles.
 """
 
 from __future__ import annotations
