@@ -61,9 +61,9 @@ def command(
 ) -> None:
     """Paint a picture in the style of others, by a search for its pixels (Gatys et al. 2016).
 
-    Example: mien gatys photo.jpg mosaic -o painted.png
+    Example: mien gatys anna.jpg mosaic -o painted.png
 
-    Example: mien gatys photo.jpg waves night.jpg --weights 1,2 --colour matched --size 512 -o p.png
+    Example: mien gatys anna.jpg waves mark.jpg --weights 1,2 --colour matched --size 512 -o p.png
 
     OUTPUT has the best so far while the search goes on; Ctrl-C leaves it there.
     """

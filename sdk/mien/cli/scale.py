@@ -26,7 +26,7 @@ def command(
         bool, typer.Option("--local", help="Processes of this machine; else Ray.")
     ] = False,
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of each worker: 0.25 puts four on one.")] = 0.0,
+    gpus: Annotated[float, typer.Option(help="GPUs of each worker on Ray: 0.25 puts four on one. Needs --backend ort-cuda.")] = 0.0,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray: auto, or HOST:PORT. Else one starts here.")
     ] = None,
@@ -59,7 +59,7 @@ def command(
 
     Example: mien scale stylize --in photos --out drawn --set style=mosaic --local --workers 4
 
-    Example: mien scale merge --in pairs.csv --out merged --set blocks=middle --gpus 0.5
+    Example: mien scale merge --in pairs.csv --out merged --set blocks=middle --workers 8
 
     Example: mien scale stylize --in films --out drawn --set style=waves --address auto
 

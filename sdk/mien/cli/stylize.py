@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Draw a picture in the style of others, in one pass.
 
-    Example: mien stylize photo.jpg mosaic -o tiles.png
+    Example: mien stylize anna.jpg mosaic -o tiles.png
 
-    Example: mien stylize photo.jpg waves night.jpg --weights 1,2 --keep-colour -o mixed.png
+    Example: mien stylize anna.jpg waves mark.jpg --weights 1,2 --keep-colour -o mixed.png
     """
     from mien.studio import Studio
 

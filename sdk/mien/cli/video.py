@@ -83,7 +83,7 @@ def command(
 
     Example: mien video clip.mp4 tiles.mp4 --style mosaic
 
-    Example: mien video clip.mov out.gif --style night.jpg --smooth 0.5 --side 256 --no-sound
+    Example: mien video clip.mp4 out.gif --style mark.jpg --smooth 0.5 --side 256 --no-sound
 
     Ctrl-C leaves OUTPUT.partial with what is done; the same command goes on from there.
     """
