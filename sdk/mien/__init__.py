@@ -4,7 +4,7 @@
 
     studio = mien.Studio("demo")
     anna, mark = studio.align("anna.jpg"), studio.align("mark.jpg")
-    mixed = mien.mix(studio.project(anna), studio.project(mark), layers="fine")
+    mixed = mien.mix(studio.project(anna), studio.project(mark), layers="middle")
     studio.render(mixed).save("mixed.png")
 
 Nothing heavy is imported before it is used.

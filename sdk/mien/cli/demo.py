@@ -27,11 +27,13 @@ def command(
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
-    """Run every verb on two portraits; write contact.png and report.html.
+    """Align, project, mix and edit two portraits with all networks; write a contact sheet.
 
     Example: mien demo
 
     Example: mien demo anna.jpg mark.jpg -o anna-and-mark
+
+    The folder has contact.png, crops, codes, mixes, and report.html: who ran what, for how long.
     """
     from mien.cli.progress import step_bar
     from mien.demo.run import Portrait, own_portraits, run_demo

@@ -18,7 +18,7 @@ INTERRUPTED = 130  # the shell's own number for Ctrl-C
 # Verb -> what it does. Module `mien.cli.VERB` has it as `command`, and is loaded when it is typed;
 # a hyphen is an underscore there.
 VERBS = {
-    "demo": "Run every verb on two portraits; writes contact.png and report.html.",
+    "demo": "Align, project, mix and edit two portraits; writes a contact sheet and a page.",
     "doctor": "Say what is installed, which backends open, and what to type.",
     "info": "Say what a bundle holds.",
     "build": "Build a bundle's plans for TensorRT or TensorRT-RTX.",

@@ -80,7 +80,7 @@ def run_demo(
     which: Which = "only",
     callback: Callable[[Step], None] | None = None,
 ) -> DemoResult:
-    """Run every verb on two portraits; write pictures, contact.png and report.html."""
+    """Align, project, mix and edit two portraits; write pictures, contact.png and report.html."""
     began = time.perf_counter()
     timings: dict[str, float] = {}
 

@@ -42,6 +42,10 @@ class Verb:
     draw: Callable[[Studio, Face, Face], Picture]
 
 
+def _edited(studio: Studio, face: Face, other: Face) -> Picture:
+    return studio.edit(face.code, other.code, part="eyes").picture
+
+
 def _swapped(studio: Studio, face: Face, other: Face) -> Picture:
     start = mix(face.code, other.code, layers=SWAPPING.layers)
     found = studio.swap(
@@ -56,6 +60,7 @@ def _painted(studio: Studio, face: Face, _: Face) -> Picture:
 
 VERBS = (
     Verb("express: happy", "demo", lambda studio, face, _: studio.express(face.code, "happy")),
+    Verb("edit: the other's eyes", "demo", _edited),
     Verb("swap: the other's identity", "demo", _swapped),
     Verb("merge: with the other", "vaegan", lambda s, face, other: s.merge(face.crop, other.crop)),
     Verb("lookalikes: one", "lookalike", lambda s, face, _: s.lookalikes(face.crop, 1).picture(0)),
