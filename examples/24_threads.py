@@ -1,6 +1,6 @@
 """Serve style transfer over HTTP: a thread for each request, one Studio for all.
 
-python examples/25_threads.py
+python examples/24_threads.py
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import mien
 from mien.bundles import built_in_styles
+from mien.errors import InputError
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -23,7 +24,8 @@ class Handler(BaseHTTPRequestHandler):
             picture = studio.stylize(studio.render(studio.sample(int(seed))), style)
             body = picture.save(f"{style}-{seed}.png").read_bytes()
         except mien.MienError as error:
-            return self.send_error(400, error.code, str(error))
+            status = 400 if isinstance(error, InputError) else 500
+            return self.send_error(status, error.code, str(error))
         self.send_response(200)
         self.end_headers()
         self.wfile.write(body)

@@ -102,6 +102,11 @@ def test_an_example_is_short_and_says_what_it_does(example: Path) -> None:
     assert len(text.splitlines()) <= 40
 
 
+def test_the_numbers_of_the_examples_have_no_gap() -> None:
+    numbers = [int(path.name[:2]) for path in EXAMPLES]
+    assert numbers == list(range(1, len(EXAMPLES) + 1))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text("utf-8")):
