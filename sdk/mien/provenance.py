@@ -114,9 +114,9 @@ def _quoted(text: str) -> str:
 
 
 def read(path: str | Path) -> Provenance | None:
-    """Return what a PNG, JPEG, WebP or GIF says of its making; None where it says nothing.
+    """Return what a picture or a film says of its making; None where it says nothing.
 
-    Files of other programs are read too, as far as they state the same fields.
+    PNG, JPEG, WebP, GIF, MP4, QuickTime, Matroska. Files of other programs are read too, as far as they state the same fields.
 
     Raises:
         DecodeError: no such file. CorruptFile: the packet is damaged.

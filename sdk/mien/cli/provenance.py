@@ -11,10 +11,10 @@ from mien.cli.options import Json, answer
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A picture: PNG, JPEG, WebP or GIF.")],
+    file: Annotated[Path, typer.Argument(help="A picture or a film: PNG, JPEG, WebP, GIF, MP4, MOV, MKV, WebM.")],
     as_json: Json = False,
 ) -> None:
-    """Say what a picture's file states of its making: software, edits, sources, synthetic or not.
+    """Say what a picture or a film states of its making: software, edits, sources, kind of source.
 
     Example: mien provenance happy.png
     """
