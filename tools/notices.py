@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "THIRD_PARTY_NOTICES.md"
-EXTRAS = ("cpu", "video")
+EXTRAS = ("cpu", "video", "serve", "scale")
 # What is needed on the platform that the list is of, wherever it is made.
 PLATFORM = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"} | {
     "platform_machine": "x86_64",
@@ -33,8 +33,9 @@ HEAD = """# Third-party notices
 
 mien's archives hold no code of others, but for wheels with compiled kernels (`MIEN_EXT=true`), into
 which nanobind (BSD-3-Clause, Wenzel Jakob) and its robin_map (MIT, Thibaut Goetghebuer-Planchon)
-are compiled. What is listed here is installed beside mien, under its own licence: for {extras}, on
-Linux with Python 3.11. Licences are as the packages state them. `make notices` writes this page.
+are compiled. What is listed here is installed beside mien, under its own licence: for
+{extras}, on Linux with Python 3.11. Licences are as the packages state them.
+`make notices` writes this page.
 
 | package | version | licence | home |
 | --- | --- | --- | --- |
@@ -43,6 +44,15 @@ TAIL = """
 Some of these wheels hold libraries of others, whose licences lie beside them: OpenCV's and PyAV's
 hold FFmpeg (LGPL-2.1), PyAV's also x264 and x265 (GPL-2.0); it is installed with `mien[video]`
 alone.
+
+Not in the list, since none of it is needed to run a bundle on a CPU:
+
+- `export` and `build`: torch (BSD-3-Clause and others), onnx (Apache-2.0), onnxscript (MIT),
+  h5py (BSD-3-Clause), and what these need. On Linux torch's usual wheels bring NVIDIA's CUDA libraries,
+  which are under NVIDIA's terms; its wheels for the CPU do not.
+- `gpu`: ONNX Runtime (MIT), with CUDA and cuDNN under NVIDIA's terms.
+- `tensorrt`, `rtx`, `cuda`: TensorRT and TensorRT-RTX, which are not free software: read NVIDIA's
+  terms before you pass them on, or an image that holds them. pycuda is MIT.
 """
 
 
