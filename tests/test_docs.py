@@ -203,6 +203,14 @@ def test_the_index_links_every_page() -> None:
         assert page.name == "index.md" or f"({page.relative_to(ROOT / 'docs')})" in index
 
 
+def test_every_page_ends_with_a_way_back_to_the_index() -> None:
+    docs = ROOT / "docs"
+    for page in {*docs.rglob("*.md")} - {docs / "index.md", docs / "bench.md"}:
+        up = "../" * (len(page.relative_to(docs).parts) - 1)
+        last = page.read_text("utf-8").rstrip().splitlines()[-1]
+        assert last == f"[All pages]({up}index.md)", page.name
+
+
 def test_the_tables_of_settings_are_those_of_the_code() -> None:
     text = (ROOT / "docs" / "projection.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
