@@ -48,8 +48,8 @@ alone.
 Not in the list, since none of it is needed to run a bundle on a CPU:
 
 - `export` and `build`: torch (BSD-3-Clause and others), onnx (Apache-2.0), onnxscript (MIT),
-  h5py (BSD-3-Clause), and what these need. On Linux torch's usual wheels bring NVIDIA's CUDA libraries,
-  which are under NVIDIA's terms; its wheels for the CPU do not.
+  h5py (BSD-3-Clause), and what these need. On Linux torch's usual wheels bring NVIDIA's
+  CUDA libraries, which are under NVIDIA's terms; its wheels for the CPU do not.
 - `gpu`: ONNX Runtime (MIT), with CUDA and cuDNN under NVIDIA's terms.
 - `tensorrt`, `rtx`, `cuda`: TensorRT and TensorRT-RTX, which are not free software: read NVIDIA's
   terms before you pass them on, or an image that holds them. pycuda is MIT.

@@ -116,7 +116,8 @@ def _quoted(text: str) -> str:
 def read(path: str | Path) -> Provenance | None:
     """Return what a picture or a film says of its making; None where it says nothing.
 
-    PNG, JPEG, WebP, GIF, MP4, QuickTime, Matroska. Files of other programs are read too, as far as they state the same fields.
+    PNG, JPEG, WebP, GIF, MP4, QuickTime, Matroska. Files of other programs are read too, as far as
+    they state the same fields.
 
     Raises:
         DecodeError: no such file. CorruptFile: the packet is damaged.

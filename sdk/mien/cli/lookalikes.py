@@ -34,7 +34,7 @@ def command(
     count: Annotated[int, typer.Option("-n", help="How many of each face.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the controls.")] = 0,
     between: Annotated[
-        str | None, typer.Option("--between", help="Keep those of a cosine in this band: 0.65:0.85.")
+        str | None, typer.Option("--between", help="Keep cosines in this band: 0.65:0.85.")
     ] = None,
     cosines: Annotated[
         bool | None,

@@ -11,7 +11,9 @@ from mien.cli.options import Json, answer
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A picture or a film: PNG, JPEG, WebP, GIF, MP4, MOV, MKV, WebM.")],
+    file: Annotated[
+        Path, typer.Argument(help="A picture or a film: PNG, JPEG, WebP, GIF, MP4, MOV, MKV, WebM.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Say what a picture or a film states of its making: software, edits, sources, kind of source.

@@ -26,7 +26,10 @@ def command(
         bool, typer.Option("--local", help="Processes of this machine; else Ray.")
     ] = False,
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of each worker on Ray: 0.25 puts four on one. Needs --backend ort-cuda.")] = 0.0,
+    gpus: Annotated[
+        float,
+        typer.Option(help="GPUs of each worker on Ray, with --backend ort-cuda: 0.25 is a quarter."),
+    ] = 0.0,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray: auto, or HOST:PORT. Else one starts here.")
     ] = None,
