@@ -1,9 +1,9 @@
-"""Draw the pictures of draw.md, swap.md, stylize.md, merge.md, translate.md and lookalikes.md.
+"""Draw the pictures of draw.md, mix.md, express.md and the pages of the verbs without codes.
 
     python docs/images/draw.py [NAME ...] [--out FOLDER]
 
-NAME is that of the page; none means all. Needs the networks: python export/zoo/ship.py. Faces are
-samples of the demo's generator, so that all may be published.
+NAME is that of the page or of the verb; none means all. Needs the networks: python
+export/zoo/ship.py. Faces are samples of the demo's generator, so that all may be published.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mien.images import Picture, load, save
 
 WOMEN, MEN = (8, 7, 18), (11, 3, 14)  # seeds, told apart by eye
 COLUMNS = 6
+AXES, STRENGTHS = (0, 1, 4), (-3, -1.5, 0, 1.5, 3)
+GAP, PAPER = 12, 250
 PSI = (0.0, 0.25, 0.5, 0.7, 1.0, 1.3)
 STYLED = 400  # px that styles are drawn at; the page shows 160
 
@@ -39,6 +41,50 @@ def truncation(studio: Studio, out: Path) -> None:
         for seed in (7, 11)
     ]
     save(np.concatenate(rows), out / "truncation.jpg", edits=["render"])
+
+
+def beside(pictures: list[np.ndarray], gap_after: int) -> np.ndarray:
+    """A row, with a gap after so many pictures."""
+    gap = np.full((len(pictures[0]), GAP, 3), PAPER, np.uint8)
+    return np.concatenate([*pictures[:gap_after], gap, *pictures[gap_after:]], 1)
+
+
+def mix(studio: Studio, out: Path) -> None:
+    """Two faces; the first with coarse, middle, fine layers of the second, and the reverse."""
+    one, two = studio.sample(WOMEN[0]), studio.sample(MEN[0])
+    rows = []
+    for own, other in ((one, two), (two, one)):
+        mixed = [studio.mix(own, other, layers=name) for name in ("coarse", "middle", "fine")]
+        drawn = [studio.render(own), studio.render(other), *mixed]
+        rows.append(beside([picture.array for picture in drawn], 2))
+    save(np.concatenate(rows), out / "mix.jpg", edits=["mix"])
+
+
+def move(studio: Studio, out: Path) -> None:
+    """A row for each of three principal axes of w, a column for each strength."""
+    w = np.stack([studio.sample(seed, psi=1)[0] for seed in range(1000)])
+    _, sizes, axes = np.linalg.svd(w - w.mean(0), full_matrices=False)
+    face = studio.sample(WOMEN[0])
+    rows = []
+    for axis in AXES:
+        direction = axes[axis] * sizes[axis] / np.sqrt(len(w))
+        codes = [mien.move(face, direction, strength) for strength in STRENGTHS]
+        rows.append(np.concatenate([studio.render(code).array for code in codes], 1))
+    save(np.concatenate(rows), out / "move.jpg", edits=["move"])
+
+
+def make_expression(studio: Studio, out: Path) -> None:
+    """A pair of pictures, and four faces with the expression that was made of it."""
+    giver = studio.sample(32)
+    neutral, grinning = studio.render(giver), studio.express(giver, "happy")
+    made = studio.make_expression([neutral.array], [grinning.array], name="grin")
+    codes = [studio.sample(seed) for seed in (*WOMEN[:2], *MEN[:2])]
+    rows = (
+        [neutral, *(studio.render(code) for code in codes)],
+        [grinning, *(studio.express(code, made) for code in codes)],
+    )
+    drawn = [beside([picture.array for picture in row], 1) for row in rows]
+    save(np.concatenate(drawn), out / "make-expression.jpg", edits=["express"])
 
 
 def swap(studio: Studio, out: Path) -> None:
@@ -97,6 +143,9 @@ def lookalikes(studio: Studio, out: Path) -> None:
 
 DRAWN: dict[str, Callable[[Studio, Path], None]] = {
     "draw": truncation,
+    "mix": mix,
+    "move": move,
+    "make-expression": make_expression,
     "swap": swap,
     "stylize": stylize,
     "merge": merge,

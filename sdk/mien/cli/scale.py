@@ -28,7 +28,7 @@ def command(
     cpus: Annotated[float, typer.Option(help="Cores of each worker.")] = 1.0,
     gpus: Annotated[
         float,
-        typer.Option(help="GPUs of each worker on Ray, with --backend ort-cuda: 0.25 is a quarter."),
+        typer.Option(help="GPUs of each worker on Ray, for --backend ort-cuda; 0.25: four on one."),
     ] = 0.0,
     address: Annotated[
         str | None, typer.Option(help="Of a running Ray: auto, or HOST:PORT. Else one starts here.")
