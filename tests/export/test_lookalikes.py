@@ -310,6 +310,17 @@ def test_a_folder_of_something_else_is_refused(
     assert contents(folder) == before
 
 
+def test_a_set_of_which_nothing_was_drawn_gives_way(
+    studio: Studio, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    faces = {"anna": a_face(rng)}
+    with pytest.raises(InputError, match="widen the band"):
+        studio.lookalike_set(faces, 2, tmp_path / "set", between=(0.99999, 1.0))
+    after = studio.lookalike_set(faces, 2, tmp_path / "set", between=(-1.0, 1.0)).parent
+    fresh = studio.lookalike_set(faces, 2, tmp_path / "fresh", between=(-1.0, 1.0)).parent
+    assert contents(after) == contents(fresh)
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "labels.csv", "SET.json", "ü"])
 def test_names_that_are_no_folders_are_refused(studio: Studio, name: str, tmp_path: Path) -> None:
     face = np.zeros((R, R, 3), np.uint8)

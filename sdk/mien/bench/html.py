@@ -155,7 +155,8 @@ def _refusals(report: BenchReport) -> str:
 
 def _legend(report: BenchReport) -> str:
     needs = {one.name: one.needs for case in report.cases for one in case.summary.percentiles}
-    said = ", ".join(f"{name} from {count}" for name, count in needs.items())
+    each = ", ".join(f"{name} from {count}" for name, count in needs.items())
+    said = f"{UNSUPPORTED}: too few calls for this percentile ({each}). " if each else ""
     memory = report.memory
     held = (
         ""
@@ -166,8 +167,8 @@ def _legend(report: BenchReport) -> str:
         + "."
     )
     return (
-        f'<h2>How to read it</h2><p class="faint">{UNSUPPORTED}: too few calls for this percentile '
-        f"({said}). Jitter is p99 - p50. Off by: the distance from ONNX Runtime in float32 in the "
+        f'<h2>How to read it</h2><p class="faint">{said}Jitter is p99 - p50. Off by: the distance '
+        "from ONNX Runtime in float32 in the "
         "measure of the bundle's gate (hover for it). Peak, kept and left: what Python's "
         "allocators saw of a call, NumPy's arrays included, a runtime's own memory not."
         f"{held}</p>"

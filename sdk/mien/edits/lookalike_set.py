@@ -132,16 +132,19 @@ def _check_names(faces: Mapping[str, U8]) -> None:
 
 
 def _begin(folder: Path, record: dict[str, Any]) -> None:
-    """Say what the set is made of, or see that it was made of the same."""
+    """Say what the set is made of, or see that it was made of the same.
+
+    A set of which nothing was drawn, such as one whose band nobody fell into, gives way.
+    """
     kept = folder / RECORD
-    if kept.is_file():
+    if kept.is_file() and any(one != kept for one in folder.iterdir()):
         if kept.read_text("utf-8") != _text(record):
             raise InputError(
                 f"{shown(folder)} holds another set",
                 hint="Name a new folder, or ask for the same faces, n, seed and band again",
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(x != kept for x in folder.iterdir())):
         raise InputError(f"{shown(folder)} is not an empty folder", hint="Name a new one")
     folder.mkdir(parents=True, exist_ok=True)
     _write(kept, _text(record))
