@@ -1,18 +1,22 @@
-"""Build, check and time everything on a GPU, in one call on a machine without a network.
+"""Build, check and time everything on a GPU, in calls of limited time, without a network.
 
-    python benchmarks/gpu/run.py --out results          # or $OUT
-    python benchmarks/gpu/run.py --dry --out results    # tiny, on the CPU: proves that it runs
+    python benchmarks/gpu/run.py --out results --total 560
     python benchmarks/gpu/run.py --only check --only transfer
+    python benchmarks/gpu/run.py --dry --out results    # tiny, on the CPU: proves that it runs
 
-Correctness comes first. Each section is a process of its own: one that fails, hangs or loses the
-GPU is recorded, and the rest goes on. What was found is in results.json and results.md.
+Each section is a process of its own: one that fails, hangs or loses the GPU is recorded, begun
+again without the backend that ended it, and the rest goes on. Rows are kept one by one in the work
+folder. The output folder has two files, written after each section: results.json and results.md.
+A later call adds to what the work folder has.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +29,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent), *(str(ROOT / p) for p in ("sdk", "engines", "export"))]
 
-from sections import SECTIONS, Row, Run  # noqa: E402
+import report  # noqa: E402
+from sections import SECTIONS, Run  # noqa: E402
 
-LIMIT_S = 540.0  # of one section: a call of a lent machine ends at 600
+LIMIT_S = 300.0  # of one section
+LEAST_S = 15.0  # below which none is begun
+NOT_BEGUN = "not begun: the time was up"
 
 
 def main() -> int:
@@ -35,54 +42,83 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-results")))
-    parser.add_argument("--work", type=Path, help="where bundles are written and kept")
+    parser.add_argument("--work", type=Path, help="where rows, bundles and plans are kept")
     parser.add_argument("--dry", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--only", action="append", choices=list(SECTIONS), help="repeat it")
+    parser.add_argument("--skip", action="append", choices=list(SECTIONS), help="repeat it")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of a section")
+    parser.add_argument("--total", type=float, default=float("inf"), help="seconds of all")
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    work = options.work or Path(tempfile.gettempdir()) / "mien-gpu"
+    name = "mien-gpu-dry" if options.dry else "mien-gpu"
+    work = options.work or Path(tempfile.gettempdir()) / name
     if options.section:
-        return one_section(options.section, Run(work, options.dry), options.out)
-    results = {
-        name: apart(name, options.out, work, dry=options.dry, limit_s=options.limit)
-        for name in options.only or SECTIONS
-    }
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.out / "results.md").write_text(table(results, dry=options.dry))
-    print((options.out / "results.md").read_text())
+        return one_section(Run(work, options.dry, options.section))
+    ends = time.monotonic() + options.total
+    kept = work / "results.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    wanted = [n for n in options.only or SECTIONS if n not in (options.skip or ())]
+    if "machine" not in wanted and not Run(work, options.dry).probed.exists():
+        wanted = ["machine", *wanted]  # it asks which backends run here
+    for name in wanted:
+        found = apart(Run(work, options.dry, name), options.limit, ends)
+        results = report.merged(results, {name: found}, SECTIONS)
+        for folder in (work, options.out):
+            report.write(results, folder, dry=options.dry)
+    if options.dry:
+        print(report.DRY)
+    print("\n".join(report.rows_of(report.goals(results))))
+    print(f"\n{options.out / 'results.md'} has all of it")
     return 0
 
 
-def apart(name: str, out: Path, work: Path, *, dry: bool, limit_s: float) -> dict[str, Any]:
-    """Run a section in a process of its own, and return what it found and how it ended."""
-    command = [sys.executable, __file__, "--section", name, "--out", out, "--work", work]
-    began, ended = time.perf_counter(), "done"
-    kept = out / f"{name}.jsonl"
-    kept.unlink(missing_ok=True)
-    print(f"{name} ...", flush=True)
-    with (out / f"{name}.log").open("w") as log:
+def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
+    """Run a section in processes of its own, and return what it found and how it ended.
+
+    Who was at work when a process died is left out of the next.
+    """
+    began, ended = time.monotonic(), NOT_BEGUN
+    run.clear()
+    while (left := ends - time.monotonic()) > LEAST_S or limit_s < LEAST_S < left:
+        print(f"{run.section} ...", flush=True)
+        ended = once(run, min(limit_s, left))
+        culprit = run.at_work()
+        if ended == "done" or not culprit:
+            break
+        print(f"{run.section}: {culprit} {ended}; again without it", flush=True)
+        run.drop(culprit, f"{ended}: {tail(run.log, 300)}")
+    rows = report.read_rows(run.rows)
+    if ended not in ("done", NOT_BEGUN):
+        rows.append({"failed": tail(run.log, 1000)})
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"ended": ended, "seconds": time.monotonic() - began, "at": stamp, "rows": rows}
+
+
+def once(run: Run, limit_s: float) -> str:
+    """One process of a section. Returns how it ended."""
+    command = [sys.executable, __file__, "--section", run.section, "--work", str(run.work)]
+    with run.log.open("w") as log:
+        process = subprocess.Popen(
+            [*command, *(["--dry"] if run.dry else [])],
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                [*map(str, command), *(["--dry"] if dry else [])],
-                stdout=log, stderr=subprocess.STDOUT, timeout=limit_s, check=False,
-            )  # fmt: skip
-            if done.returncode:
-                ended = f"ended with status {done.returncode}"
+            status = process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            ended = f"did not end within {limit_s:.0f} s"
-    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    if ended != "done":
-        rows.append({"failed": (out / f"{name}.log").read_text()[-1000:]})
-    return {"ended": ended, "seconds": time.perf_counter() - began, "rows": rows}
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # torch's compilers too
+            process.wait()
+            return f"did not end within {limit_s:.0f} s"
+    if status < 0:
+        return f"died of {signal.Signals(-status).name}"
+    return "done" if status == 0 else f"ended with status {status}"
 
 
-def one_section(name: str, run: Run, out: Path) -> int:
+def one_section(run: Run) -> int:
     """Run a section here. Rows are written one by one, so that a crash loses none."""
-    with (out / f"{name}.jsonl").open("w") as kept:
+    with run.rows.open("a") as kept:
         try:
-            for row in SECTIONS[name](run):
+            for row in SECTIONS[run.section](run):
                 print(json.dumps(row, default=str), file=kept, flush=True)
         except Exception:
             traceback.print_exc()
@@ -90,22 +126,8 @@ def one_section(name: str, run: Run, out: Path) -> int:
     return 0
 
 
-def table(results: dict[str, dict[str, Any]], *, dry: bool) -> str:
-    """Markdown: one table a section, of whatever its rows hold."""
-    lines = ["# Measured on the CPU, tiny: it proves nothing but that it runs"] if dry else []
-    for name, found in results.items():
-        lines += [f"\n## {name}\n", f"{found['ended']}, {found['seconds']:.0f} s\n"]
-        columns = list(dict.fromkeys(key for row in found["rows"] for key in row))
-        if columns:
-            lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-        lines += [f"| {' | '.join(_cell(row, key) for key in columns)} |" for row in found["rows"]]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row: Row, key: str) -> str:
-    value = row.get(key, "")
-    text = f"{value:.4g}" if isinstance(value, float) else str(value if value is not None else "")
-    return " ".join(text.split()).replace("|", "/")[:200]
+def tail(path: Path, length: int) -> str:
+    return path.read_text(errors="replace").strip()[-length:] if path.exists() else ""
 
 
 if __name__ == "__main__":

@@ -1,26 +1,38 @@
-"""Times side by side, and the ceilings of the machine that they are held against."""
+"""Times side by side, and the ceilings of the machine that they are held against.
+
+Calls that end with a wait for the device are timed by the host's clock: what a caller waits. What
+the device alone takes is timed by its events, with the queue full: a kernel that waits is queued
+first, so that the time it takes to launch the rest is not in it.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 
+Call = Callable[[], object]
 WARM_UP = 3
+FIRST = 30  # turns after which there is a first result
+FOR_P99 = 200  # samples, fewer of which have no 99th percentile
+WAIT_CYCLES = 2_000_000  # of the device's clock, a millisecond: longer than launching takes
+ROTATED_BYTES = 512 << 20  # together, of arrays that take turns: far beyond any L2
+QUEUED = 8  # calls that are timed together at least
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one call. mad: median distance from the median."""
+    """Milliseconds of one call. p99: None of few. mad: median distance from the median."""
 
     n: int
     min_ms: float
     p50_ms: float
     p95_ms: float
-    p99_ms: float
+    p99_ms: float | None
     mad_ms: float
 
     @classmethod
@@ -33,31 +45,49 @@ class Times:
             return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
         mad = statistics.median(abs(value - median) for value in ordered)
-        return cls(len(ordered), ordered[0], median, at(0.95), at(0.99), mad)
+        p99 = at(0.99) if len(ordered) >= FOR_P99 else None
+        return cls(len(ordered), ordered[0], median, at(0.95), p99, mad)
 
 
-def take_turns(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every call, A B C, B C A, C A B, so that a busy machine is busy for all."""
-    names = list(calls)
-    for name in names:
+def take_turns(
+    calls: Sequence[Call], repeats: int, seconds: float
+) -> Iterator[Sequence[Sequence[float]]]:
+    """Seconds of every call, A B C, B C A, C A B, so that a busy machine is busy for all.
+
+    Gives what there is after FIRST turns, and all of it after `repeats`, or once FIRST turns were
+    taken and the seconds have passed.
+    """
+    for call in calls:
         for _ in range(WARM_UP):
-            calls[name]()
-    times: dict[str, list[float]] = {name: [] for name in names}
+            call()
+    times: list[list[float]] = [[] for _ in calls]
+    ends = time.perf_counter() + seconds
     for turn in range(repeats):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+        for i in range(len(calls)):
+            which = (turn + i) % len(calls)
             began = time.perf_counter()
-            calls[name]()
-            times[name].append(time.perf_counter() - began)
-    return times
+            calls[which]()
+            times[which].append(time.perf_counter() - began)
+        if turn + 1 == FIRST:
+            yield times
+        if turn + 1 >= FIRST and time.perf_counter() > ends:
+            break
+    yield times
 
 
 def copy_ceiling(device: str, nbytes: int, repeats: int) -> dict[str, float]:
     """Bandwidth of a copy on the device, bytes read and written, GB/s; random content."""
-    source = torch.randint(0, 256, (nbytes,), dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    seconds = _timed(lambda: target.copy_(source), device, repeats)
-    return {"mb": nbytes / 1e6, "gb_per_s": 2 * nbytes / seconds / 1e9}
+    pairs = max(1, min(64, ROTATED_BYTES // (2 * nbytes))) if device == "cuda" else 1
+    sources = [
+        torch.randint(0, 256, (nbytes,), dtype=torch.uint8, device=device) for _ in range(pairs)
+    ]
+    targets = [torch.empty_like(source) for source in sources]
+
+    def copying(i: int) -> Call:
+        return lambda: targets[i].copy_(sources[i])
+
+    seconds = _timed([copying(i) for i in range(pairs)], device, repeats)
+    return {"mb": nbytes / 1e6, "buffers": 2 * pairs, "gb_per_s": 2 * nbytes / seconds / 1e9}
 
 
 def product_ceiling(
@@ -67,21 +97,40 @@ def product_ceiling(
     torch.backends.cuda.matmul.allow_tf32 = tf32
     one, two = (torch.randn(size, size, device=device, dtype=torch.float32) for _ in range(2))
     one, two = one.to(dtype), two.to(dtype)
-    seconds = _timed(lambda: one @ two, device, repeats)
+    seconds = _timed([lambda: one @ two], device, repeats)
     torch.backends.cuda.matmul.allow_tf32 = False
     return {"size": size, "tflop_per_s": 2 * size**3 / seconds / 1e12}
 
 
-def _timed(call: Callable[[], object], device: str, repeats: int) -> float:
-    """Seconds of one call: the median of several, each to its end."""
+def device_seconds(call: Call) -> float:
+    """What the device takes for what a call queues, without the time to launch it."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(WAIT_CYCLES)  # in front of the event, which thus waits for it
+    begin.record()
+    call()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3
+
+
+def _timed(calls: Sequence[Call], device: str, repeats: int) -> float:
+    """Seconds of one call, the median of several; the calls take turns."""
+    turns = count()
+
+    def next_ones(number: int) -> None:
+        for _ in range(number):
+            calls[next(turns) % len(calls)]()
+
+    together = max(QUEUED, len(calls)) if device == "cuda" else 1
     times = []
     for turn in range(WARM_UP + repeats):
         if device == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
+            seconds = device_seconds(lambda: next_ones(together))
+        else:
+            began = time.perf_counter()
+            next_ones(together)
+            seconds = time.perf_counter() - began
         if turn >= WARM_UP:
-            times.append(time.perf_counter() - began)
+            times.append(seconds / together)
     return statistics.median(times)
+

@@ -1,0 +1,275 @@
+"""One subject, run by mien's backends and by torch: compared first, then timed side by side.
+
+Frames are timed with copies from and to the host ("copies") and with everything on the device
+("resident"); steps of a loop one at a visit of the host, and 16. Rows are given as soon as they are
+known: who and how is the key, later rows add to earlier ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien_engines import Bundle, backends, build
+from mien_engines.backends.base import Backend, Session
+from mien_engines.backends.ort import OrtSession
+from mien_engines.backends.trt import Trt, TrtSession
+from mien_engines.errors import DeviceLost, MienError, NotFinite
+from mien_engines.forms import form_of
+from mien_engines.parity import distance
+from mien_engines.sizes import open_dimensions, profile, sizes_of
+from mien_engines.spec import Precision
+from mien_engines.trt_builder import build_plan
+
+Row = dict[str, Any]
+Arrays = Mapping[str, NDArray]
+TYPED = {"f32": "fp32", "fp16": "fp16", "bf16": "bf16"}
+SIZES = {"N": (1, 1, 1)}
+AT_ONCE = 16  # steps of a loop at one visit of the host
+COMPARED = 3  # steps of a loop whose losses are compared
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Who runs, and how; call: to the end of the device's work. steps: of a loop, that it takes."""
+
+    who: str
+    how: str
+    call: Callable[[], object]
+    steps: int = 1
+    found: Row = field(default_factory=dict)
+
+
+class Truth:
+    """What ONNX Runtime on the CPU makes of a subject: a frame's outputs, or losses of steps."""
+
+    def __init__(self, subject: Any) -> None:
+        self.subject = subject
+        self.gate = subject.bundle.graph(subject.graph).gate
+        bundle, graph = subject.bundle, subject.graph
+        with backends.get(backends.REFERENCE).open(
+            bundle.graph_path(graph), bundle.graph(graph)
+        ) as session:
+            self.outputs = session.run(subject.feeds)
+            self.expected = self.of(session)
+
+    def of(self, session: Session) -> Arrays:
+        """What a session makes of the subject."""
+        if not self.subject.state:
+            return session.run(self.subject.feeds)
+        loop, losses = session.loop(self.subject.feeds), []
+        for _ in range(COMPARED):
+            loop.step()
+            losses.append(loop.read(self.gate.watch))
+        return {"losses": np.stack(losses)}
+
+    def verdict(self, found: Arrays | None, precision: Precision) -> Row:
+        """state and error. found: None where it was not finite."""
+        error = np.inf if found is None else max(self._error(found))
+        tolerance = self.gate.tolerance_for(precision)
+        if tolerance is None:
+            return {"state": f"not admitted, error {error:.2g}", "error": error}
+        good = error <= tolerance  # NaN is not
+        state = "accepted" if good else f"refused, error {error:.2g}, at most {tolerance:.2g}"
+        return {"state": state, "error": error}
+
+    def _error(self, found: Arrays) -> list[float]:
+        if self.subject.state:
+            with np.errstate(all="ignore"):
+                ratio = np.abs(found["losses"] / np.float64(self.expected["losses"]) - 1)
+            return [float(np.nan_to_num(ratio, nan=np.inf).max())]
+        errors = (distance(found[name], array) for name, array in self.expected.items())
+        return [error if error == error else np.inf for error in errors]
+
+
+def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
+    """Rows of everyone who takes part; who cannot run says why.
+
+    compiled: torch is torch.compile, which takes minutes; else it is eager.
+    """
+    from timing import Times, take_turns
+
+    truth, counted = Truth(subject), subject.counted()
+    base = {"subject": subject.what}
+    entrants: list[Entrant] = []
+    for who, precision, enter in _candidates(run, subject, truth, compiled):
+        key = {**base, "who": who}
+        if reason := run.dropped(who):
+            yield {**key, "failed": reason}
+            continue
+        with run.about(who):
+            began = time.perf_counter()
+            try:
+                added = enter()
+                for entrant in added:
+                    entrant.call()
+            except DeviceLost:
+                raise  # nobody else can use the GPU in this process
+            except Exception as error:
+                _reraise_if_lost(error)
+                yield {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+                continue
+        for entrant in added:
+            row = {**key, "how": entrant.how, "precision": precision, **entrant.found,
+                   "ready_s": time.perf_counter() - began}  # fmt: skip
+            if counted is not None:
+                row |= {"gflop": counted.flops / 1e9, "gb": counted.bytes(precision) / 1e9}
+            yield row
+        entrants += added
+    for times in take_turns([e.call for e in entrants], run.repeats, run.seconds):
+        for entrant, seconds in zip(entrants, times, strict=True):
+            found = asdict(Times.of(seconds, entrant.steps))
+            yield {**base, "who": entrant.who, "how": entrant.how, **found}
+
+
+def _candidates(
+    run: Any, subject: Any, truth: Truth, compiled: bool
+) -> Iterator[tuple[str, Precision, Callable[[], list[Entrant]]]]:
+    for name in run.backends:
+        backend = backends.get(name)
+        yield name, backend.precision, lambda b=backend: _ours(run, subject, truth, b)
+    for half in (False,) if run.dry else (False, True):
+        who = f"torch {'compile' if compiled else 'eager'}{' fp16' if half else ''}"
+        yield (
+            who, "fp16" if half else "f32",
+            lambda who=who, half=half: _theirs(run, subject, truth, who, half, compiled),
+        )  # fmt: skip
+
+
+def _reraise_if_lost(error: Exception) -> None:
+    """After these the GPU answers no one in this process."""
+    lost = ("illegal memory access", "unspecified launch failure", "device-side assert")
+    if any(words in str(error) for words in lost):
+        raise error
+
+
+def _ours(run: Any, subject: Any, truth: Truth, backend: Backend) -> list[Entrant]:
+    """How a backend of mien's runs a subject."""
+    session, built = opened(subject.bundle, subject.graph, backend, run.work / "plans")
+    try:
+        found = truth.verdict(truth.of(session), backend.precision)
+    except NotFinite:
+        found = truth.verdict(None, backend.precision)
+    found |= built
+    name, feeds = backend.name, subject.feeds
+    if subject.state:
+        loop = session.loop(feeds)
+        return [
+            Entrant(name, "1 step", loop.step, 1, found),
+            Entrant(name, f"{AT_ONCE} steps", lambda: loop.advance(AT_ONCE), AT_ONCE, found),
+        ]
+    entrants = [Entrant(name, "copies", lambda: session.run(feeds), 1, found)]
+    if isinstance(session, TrtSession):
+        given = {n: session.put(array) for n, array in feeds.items()}
+        entrants += [
+            Entrant(name, "run_resident", lambda: session.run_resident(given), 1, found),
+            Entrant(name, "resident", replay(session, feeds), 1, found),
+        ]
+    if isinstance(session, OrtSession):
+        entrants.append(Entrant(name, "resident", bound(session, feeds, truth.outputs), 1, found))
+    return entrants
+
+
+def _theirs(
+    run: Any, subject: Any, truth: Truth, who: str, half: bool, compiled: bool
+) -> list[Entrant]:
+    """How torch runs it, after its results were compared."""
+    from rivals import Rival
+
+    rival = Rival(subject, run.device, half=half, compiled=compiled)
+    if subject.state:
+        watch = truth.gate.watch
+        losses = [rival.run()[watch].float().cpu().numpy() for _ in range(COMPARED)]
+        found = truth.verdict({"losses": np.stack(losses)}, "fp16" if half else "f32")
+        rival.reset()
+    else:
+        found = truth.verdict(rival.with_copies(), "fp16" if half else "f32")
+    if compiled:
+        found |= rival.breaks()
+    if subject.state:
+        return [
+            Entrant(who, "1 step", lambda: rival.steps(1), 1, found),
+            Entrant(who, f"{AT_ONCE} steps", lambda: rival.steps(AT_ONCE), AT_ONCE, found),
+        ]
+    return [
+        Entrant(who, "copies", rival.with_copies, 1, found),
+        Entrant(who, "resident", lambda: rival.steps(1), 1, found),
+    ]
+
+
+def opened(
+    bundle: Bundle, graph: str, backend: Backend, plans: Path
+) -> tuple[Session, Row]:
+    """A session, and what is known of its plan. One that the gate refuses is opened all the same,
+    and its row says so."""
+    spec = bundle.graph(graph)
+    if not isinstance(backend, Trt):
+        return backend.open(bundle.graph_path(graph), spec), {}
+    precision = TYPED[backend.precision]
+    sizes = {n: SIZES[n] for n in open_dimensions(spec) if n in SIZES}
+    (plan,) = build(bundle, backend.library_name, precision, [graph], sizes=sizes).plans
+    known = {"build_s": plan.seconds, "plan_mb": None if plan.nbytes is None else plan.nbytes / 1e6}
+    if plan.state in ("accepted", "kept"):
+        return backend.open(bundle.graph_path(graph), spec), known
+    if plan.state != "refused":
+        raise MienError(f"{plan.state}: {plan.detail}")
+    error = "" if plan.error is None else f", error {plan.error:.2g}"
+    session = _refused(bundle, graph, backend, plans)
+    return session, {**known, "state": f"refused{error}: {plan.detail}"}
+
+
+def _refused(bundle: Bundle, graph: str, backend: Trt, plans: Path) -> Session:
+    """Build a plan without the gate: it is for timing, and is never mien's to use."""
+    spec, host = bundle.graph(graph), backend.host
+    kept = plans / f"{bundle.name}-{graph}-{backend.name}.plan"
+    if not kept.exists():
+        assert host.device is not None
+        plans.mkdir(parents=True, exist_ok=True)
+        path = form_of(bundle, graph, backend.precision, (), (), plans)
+        with host.device.use():
+            shapes = profile(spec, sizes_of(bundle.spec, spec, SIZES))
+            kept.write_bytes(build_plan(host.library, path, shapes).plan)
+    return backend.session(spec, kept.read_bytes())
+
+
+def replay(session: TrtSession, feeds: Arrays) -> Callable[[], None]:
+    """A frame as one captured graph, over buffers that stay: no copy, no allocation."""
+    lane = session.take(tuple((name, array.shape) for name, array in feeds.items()))
+    for _ in range(2):  # the first warms up, the second is captured
+        lane.run_resident(feeds)
+
+    def frame() -> None:
+        lane.replay("bare", _not_captured)
+        lane.stream.synchronize()
+
+    return frame
+
+
+def _not_captured() -> NoReturn:
+    raise MienError("the frame was not captured, so a replay cannot be timed")
+
+
+def bound(session: OrtSession, feeds: Arrays, outputs: Arrays) -> Callable[[], None]:
+    """A frame of ONNX Runtime over inputs and outputs that stay on the device."""
+    from onnxruntime import OrtValue
+
+    binding = session.session.io_binding()
+    for name, array in feeds.items():
+        binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array, session.device, 0))
+    for name, array in outputs.items():
+        there = OrtValue.ortvalue_from_shape_and_type(
+            list(array.shape), array.dtype, session.device, 0
+        )
+        binding.bind_ortvalue_output(name, there)
+
+    def frame() -> None:
+        session.session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return frame
