@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from small_vgg import SmallVgg
 from torch import Tensor, nn
 
 from mien_engines import Source
@@ -31,32 +32,6 @@ ZOO_CHECKPOINT = ROOT / "export" / "zoo" / "faces128" / "generator.pt"
 
 # The reference sizes: 128 px, w of 512, channels min(8192 // resolution, 256), a small VGG.
 WIDTHS = tuple(min(8192 // resolution, 256) for resolution in (4, 8, 16, 32, 64, 128))
-STAGES = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
-
-
-class SmallVgg(nn.Module):
-    """image [N, 3, H, W] -> the last map of each stage; max pooling between stages."""
-
-    def __init__(self, stages: tuple[tuple[int, ...], ...] = STAGES) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList()
-        c_in = 3
-        for widths in stages:
-            stage = nn.ModuleList()
-            for width in widths:
-                stage.append(nn.Conv2d(c_in, width, 3, padding=1))
-                c_in = width
-            self.stages.append(stage)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x, maps = image, []
-        for i, stage in enumerate(self.stages):
-            x = x if i == 0 else F.max_pool2d(x, 2)
-            assert isinstance(stage, nn.ModuleList)
-            for convolution in stage:
-                x = F.relu(convolution(x))
-            maps.append(x)
-        return maps
 
 
 def step_of(generator: Generator, perceptual: Perceptual) -> ProjectionStep:

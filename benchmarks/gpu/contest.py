@@ -112,7 +112,7 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
             except DeviceLost:
                 raise  # nobody else can use the GPU in this process
             except Exception as error:
-                _reraise_if_lost(error)
+                raise_if_lost(str(error))
                 yield {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
                 continue
         for entrant in added:
@@ -142,11 +142,14 @@ def _candidates(
         )  # fmt: skip
 
 
-def _reraise_if_lost(error: Exception) -> None:
-    """After these the GPU answers no one in this process."""
-    lost = ("illegal memory access", "unspecified launch failure", "device-side assert")
-    if any(words in str(error) for words in lost):
-        raise error
+def raise_if_lost(message: str) -> None:
+    """Raise DeviceLost for words after which the GPU answers no one in this process."""
+    lost = (
+        "the GPU failed", "illegal memory access", "unspecified launch failure",
+        "device-side assert", "misaligned address",
+    )  # fmt: skip
+    if any(words in message for words in lost):
+        raise DeviceLost(message)
 
 
 def _ours(run: Any, subject: Any, truth: Truth, backend: Backend) -> list[Entrant]:
@@ -203,9 +206,7 @@ def _theirs(
     ]
 
 
-def opened(
-    bundle: Bundle, graph: str, backend: Backend, plans: Path
-) -> tuple[Session, Row]:
+def opened(bundle: Bundle, graph: str, backend: Backend, plans: Path) -> tuple[Session, Row]:
     """A session, and what is known of its plan. One that the gate refuses is opened all the same,
     and its row says so."""
     spec = bundle.graph(graph)
@@ -218,6 +219,7 @@ def opened(
     if plan.state in ("accepted", "kept"):
         return backend.open(bundle.graph_path(graph), spec), known
     if plan.state != "refused":
+        raise_if_lost(plan.detail)
         raise MienError(f"{plan.state}: {plan.detail}")
     error = "" if plan.error is None else f", error {plan.error:.2g}"
     session = _refused(bundle, graph, backend, plans)

@@ -2,19 +2,21 @@
 
     python benchmarks/gpu/kernels.py [--rounds 30]
 
-Every case is compared with NumPy's definition before it is timed. Beside it, in turns, run a copy
+Every case is compared with NumPy's definition before it is timed; a wrong one is a row that says
+so, and is not timed. Beside it, in turns, run a copy
 that moves as many bytes, the same in PyTorch, and that compiled by torch.compile. Calls are
 captured as a CUDA graph and replayed, so that no time of Python's is in them: of small arrays
 nothing else would be seen. Each call of a graph works on arrays of its own until they are twice the
 L2 cache together, so that arrays beyond it come from memory each time; smaller ones may stay in it,
-for the copy as for the kernel.
+for the copy as for the kernel. The device's events are around a replay, with the queue full.
 
-Needs torch with CUDA and an NVIDIA GPU. `run` returns the rows; `benchmarks/gpu/run.py` calls it.
+Needs torch with CUDA and an NVIDIA GPU. `run` gives the rows; `benchmarks/gpu/run.py` calls it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -56,11 +58,15 @@ class Case:
     layout: str = "NCHW"
 
     @property
+    def name(self) -> str:
+        return f"{self.kernel} {self.shape} {self.dtype} {self.layout}"
+
+    @property
     def moved(self) -> int:
         """Bytes that must be read and written, whoever does it."""
         numbers = math.prod(self.shape)
         size = SIZES[self.dtype]
-        if self.kernel == "adain":
+        if self.kernel in ("adain", "adain noise"):
             return 2 * numbers * size
         if self.kernel == "adain up":
             return 5 * numbers * size
@@ -102,6 +108,8 @@ def cases(megabytes: Sequence[int] = MEGABYTES, dtypes: Sequence[str] = DTYPES) 
         for side, channels in ((4, 512), (16, 512), (128, 256), (256, 128), (512, 64), (1024, 32)):
             yield Case("adain", (1, channels, side, side), dtype)
         yield Case("adain up", (8, 256, 64, 64), dtype)
+        yield Case("adain noise", (8, 256, 64, 64), dtype)
+        yield Case("adain noise", (8, 64, 64, 256), dtype, "NHWC")
         for kernel in ("floats_from_pixels", "pixels_from_floats", "crop", "paste"):
             yield Case(kernel, (1024, 1024, 3), dtype)
     yield Case("mix", (64, 18, 512), "float32")
@@ -142,23 +150,38 @@ def run(
     megabytes: Sequence[int] = MEGABYTES,
     dtypes: Sequence[str] = DTYPES,
     *,
-    rounds: int = 30,
+    rounds: int = 100,
     against: Sequence[str] = ("eager", "compiled"),
-    progress: Callable[[str], object] = lambda line: None,
-) -> list[dict[str, Any]]:
-    """Check every kernel, then time it; a row, as a dictionary, for each case.
+    about: Callable[[str], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    dropped: Callable[[str], str] = lambda name: "",
+    make: Callable[[int], Any] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Check each kernel, then time it; a row, as a dictionary, for each case, as it comes.
 
-    Raises AssertionError where a kernel is wrong: nothing is timed then.
+    A kernel that is wrong, or cannot run, is a row with `failed`, and the others go on.
+
+    Args:
+        about: entered while a case is at work, with its name. dropped: why a case is left out.
+        make: what a Bench is made with, by the number of rounds; None means the GPU's.
+
+    Raises DeviceLost where the GPU answers no one in this process any more.
     """
-    bench = Bench(rounds)
-    wanted = list(cases(megabytes, dtypes))
-    errors = [bench.check(case) for case in wanted]
-    rows = []
-    for case, error in zip(wanted, errors, strict=True):
-        row = row_from(case, error, bench.times(case, against))
-        progress(line_of(row))
-        rows.append(asdict(row))
-    return rows
+    from contest import raise_if_lost
+
+    bench = (make or Bench)(rounds)
+    for case in cases(megabytes, dtypes):
+        key = {f: getattr(case, f) for f in ("kernel", "shape", "dtype", "layout")}
+        key["moved_mb"] = case.moved / 1e6
+        if reason := dropped(case.name):
+            yield {**key, "failed": reason}
+            continue
+        with about(case.name):
+            try:
+                row = asdict(row_from(case, bench.check(case), bench.times(case, against)))
+            except Exception as error:  # torch's and the driver's have no common base
+                raise_if_lost(str(error))
+                row = {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+        yield row
 
 
 HEADER = (
@@ -167,13 +190,16 @@ HEADER = (
 )
 
 
-def line_of(row: Row) -> str:
-    shape = " x ".join(map(str, row.shape)) + (" NHWC" if row.layout == "NHWC" else "")
-    others = ("-" if x is None else f"{x:.1f}" for x in (row.times_eager, row.times_compiled))
+def line_of(row: Mapping[str, Any]) -> str:
+    shape = " x ".join(map(str, row["shape"])) + (" NHWC" if row["layout"] == "NHWC" else "")
+    begin = f"| {row['kernel']} | {shape} | {row['dtype']} | {row['moved_mb']:.1f} |"
+    if "failed" in row:
+        return f"{begin} failed: {row['failed']} |"
+    others = (row["times_eager"], row["times_compiled"])
     return (
-        f"| {row.kernel} | {shape} | {row.dtype} | {row.moved_mb:.1f} | {row.error:.1e} | "
-        f"{row.us:.1f} | {row.p95_us:.1f} | {row.gb_per_s:.0f} | {row.of_copy:.0%} | "
-        f"{' | '.join(others)} |"
+        f"{begin} {row['error']:.1e} | {row['us']:.1f} | {row['p95_us']:.1f} | "
+        f"{row['gb_per_s']:.0f} | {row['of_copy']:.0%} | "
+        f"{' | '.join('-' if x is None else f'{x:.1f}' for x in others)} |"
     )
 
 
@@ -206,6 +232,8 @@ class Bench:
 
     def times(self, case: Case, against: Sequence[str]) -> dict[str, list[float]]:
         """Seconds a call of each, in turns."""
+        from timing import device_seconds  # which needs torch
+
         works = [Work(self, case) for _ in range(calls_of(case.moved, self.cache))]
         replays = {
             "mien": self.captured([work.mien for work in works]),
@@ -220,7 +248,7 @@ class Bench:
         for turn in range(self.rounds):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                found[name].append(self.seconds(replays[name]) / len(works))
+                found[name].append(device_seconds(replays[name]) / len(works))
         return found
 
     def captured(self, calls: Sequence[Call]) -> Call:
@@ -240,14 +268,6 @@ class Bench:
         replay: Call = graph.replay
         return replay
 
-    def seconds(self, call: Call) -> float:
-        begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        return float(begin.elapsed_time(end)) / 1e3
-
 
 class Work:
     """One case on arrays of its own: in mien's kernel, in torch, and as a copy."""
@@ -259,9 +279,13 @@ class Work:
         self.source, self.target = (
             torch.empty(case.moved // 2, dtype=torch.uint8, device="cuda") for _ in range(2)
         )
-        {"adain": self._adain, "adain up": self._adain, "mix": self._mix, "adam": self._adam}.get(
-            case.kernel, self._picture
-        )()
+        {
+            "adain": self._adain,
+            "adain up": self._adain,
+            "adain noise": self._adain,
+            "mix": self._mix,
+            "adam": self._adam,
+        }.get(case.kernel, self._picture)()
 
     def mien(self) -> None:
         stream = self.bench.torch.cuda.current_stream().cuda_stream
@@ -300,14 +324,23 @@ class Work:
         gamma, beta = self._random(n, c), self._random(n, c)
         shape = [s * (up if i not in (0, axis) else 1) for i, s in enumerate(case.shape)]
         y = torch.empty(shape, dtype=self.dtype, device="cuda")
+        noisy = case.kernel == "adain noise"
+        sides = [s for i, s in enumerate(case.shape) if i not in (0, axis)]
+        noise, strength = self._random(1, *sides), self._random(c)
+        # StyleGAN1's: noise and an activation in front of the statistics.
+        before: dict[str, Any] = {"slope_before": SLOPE} if noisy else {}
+        added = {"noise": noise, "strength": strength} if noisy else {}
         self._inputs = (x, gamma, beta)
         self._mien = lambda stream: kernels.adain(
             self.bench.driver, x, gamma, beta, out=y, slope=SLOPE, up=up, layout=case.layout,  # type: ignore[arg-type]
-            stream=stream,
+            stream=stream, **before, **added,
         )  # fmt: skip
 
         def in_torch(x: Any, gamma: Any, beta: Any) -> Any:
             planes = x if case.layout == "NCHW" else x.permute(0, 3, 1, 2)
+            if noisy:
+                planes = planes + (strength[:, None, None] * noise).to(planes.dtype)
+                planes = torch.nn.functional.leaky_relu(planes, SLOPE)
             h = torch.nn.functional.instance_norm(planes)
             h = h * gamma[:, :, None, None].to(h.dtype) + beta[:, :, None, None].to(h.dtype)
             h = torch.nn.functional.leaky_relu(h, SLOPE)
@@ -322,8 +355,16 @@ class Work:
             index = torch.as_tensor(chosen, device="cuda")
             part, found = (a.index_select(axis, index).float().cpu().numpy() for a in (x, y))
             rows = (a[:, index].cpu().numpy() for a in (gamma, beta))
+            if noisy:
+                added_too = {
+                    "noise": noise.cpu().numpy(),
+                    "strength": strength[index].cpu().numpy(),
+                }
+            else:
+                added_too = {}
             return found, adain_definition(
-                part, *rows, slope=SLOPE, up=up, layout=case.layout, impl="ref"  # type: ignore[arg-type]
+                part, *rows, slope=SLOPE, up=up, layout=case.layout, impl="ref",  # type: ignore[arg-type]
+                **before, **added_too,
             )  # fmt: skip
 
         self._compared = compared
@@ -462,15 +503,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=30, help="timed replays of each")
+    parser.add_argument("--rounds", type=int, default=100, help="timed replays of each")
     parser.add_argument("--json", action="store_true", help="a line of JSON a row")
     options = parser.parse_args()
-    if options.json:
-        for row in run(rounds=options.rounds):
-            print(json.dumps(row))
-    else:
+    if not options.json:
         print(HEADER)
-        run(rounds=options.rounds, progress=print)
+    for row in run(rounds=options.rounds):
+        print(json.dumps(row) if options.json else line_of(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,7 @@ def product(folder: Path) -> Any:
     from safetensors.numpy import save_file
 
     save_file({"sample.x": x}, folder / "constants.safetensors")
-    tensors = {
-        name: (TensorSpec(name=name, dtype="float32", shape=SHAPE),) for name in ("x", "y")
-    }
+    tensors = {name: (TensorSpec(name=name, dtype="float32", shape=SHAPE),) for name in ("x", "y")}
     source = Source(file="none", format="random weights", sha256="0" * 64, licence="none")
     files = {f.name: file_entry(f) for f in folder.iterdir() if f.is_file()}
     gate = Gate(kind="outputs", tolerance=1e-3)

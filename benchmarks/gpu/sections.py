@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import contest
+from contest import contest, raise_if_lost
 from goals import COMPILED
 from probe import probe
 
@@ -201,8 +201,7 @@ def _checked(bundle: Bundle, graph: str, name: str, referee: Referee, judge: Ses
         if isinstance(backend, Trt):
             library, precision = backend.library_name, TYPED[backend.precision]
             (plan,) = build(bundle, library, precision, [graph]).plans
-            if "DeviceLost" in plan.detail:
-                raise DeviceLost(plan.detail)
+            raise_if_lost(plan.detail)
             return {key: value for key, value in asdict(plan).items() if key != "path"}
         with backend.open(bundle.graph_path(graph), bundle.graph(graph)) as session:
             found = referee.check(graph, session, judge)
@@ -252,7 +251,15 @@ def kernels(run: Run, *, compiled: bool = False) -> Iterator[Row]:
         return
     import kernels as measured
 
-    yield from measured.run(against=("compiled",) if compiled else ("eager",))
+    against = ("compiled",) if compiled else ("eager",)
+    yield from measured.run(against=against, about=run.about, dropped=run.dropped)
+
+
+def _said(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"unknown ({error})"
 
 
 CONTESTS: dict[str, Callable[..., Iterator[Row]]] = {

@@ -15,11 +15,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from hollow import Drawn, filled, hollow
-from models import SmallVgg
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,15 +28,9 @@ from mien_engines.backends.ort import Ort
 from mien_engines.counting import Counted, count
 from mien_engines.errors import BackendUnavailable
 from mien_engines.parity import Referee
-from mien_export.checkpoints.vgg import vgg_from_tensors
-from mien_export.families import adain
-from mien_export.families.stylegan2_graphs import stylegan2_graphs
-from mien_export.families.vgg_gatys import gatys_graphs, graph_name
-from mien_export.graph import Graph
-from mien_export.nets.resize import Resized
-from mien_export.nets.stylegan2 import Config, Generator
-from mien_export.nets.vgg import vgg_from_checkpoint
-from mien_export.steps.terms import Perceptual
+
+if TYPE_CHECKING:  # a torch that cannot import it still leaves mien's own rows
+    from mien_export.graph import Graph
 
 ROOT = Path(__file__).parents[2]
 PREPARED = ROOT / "prepared"  # what the packer has put beside the sources
@@ -49,8 +43,10 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 # a step, 4 say as much.
 GATE_STEPS = 4
 
+GATYS_STEP = "gatys_step"
+
 Feeds = Mapping[str, NDArray]
-Networks = tuple[list[Graph], Mapping[str, NDArray]]  # graphs, and constants of their bundle
+Networks = tuple[list["Graph"], Mapping[str, NDArray]]  # graphs, and constants of their bundle
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Subject:
 
 def generator(work: Path, graph: str, *, tiny: bool) -> Subject:
     """Rendering or the projection step of StyleGAN2, config F: 1024 px, or 16 px if tiny."""
-    bundle = _bundle(work, "generator", lambda: _generator(Drawn(), tiny))
+    bundle = _bundle(work, _name("generator", tiny), lambda: _generator(Drawn(), tiny))
     side = 16 if tiny else 1024
     what = f"StyleGAN2 {side} px, random weights: {graph}"
     return _subject(what, bundle, graph, lambda: _generator(Drawn(), tiny)[0])
@@ -93,10 +89,10 @@ def generator(work: Path, graph: str, *, tiny: bool) -> Subject:
 
 def gatys(work: Path, *, tiny: bool) -> Subject:
     """Gatys' step over VGG-19 to conv5_1 with random weights, of 512 px, or 64 px if tiny."""
-    bundle = _bundle(work, "vgg19", lambda: _gatys(Drawn(), tiny))
+    bundle = _bundle(work, _name("vgg19", tiny), lambda: _gatys(Drawn(), tiny))
     side = 64 if tiny else 512
     what = f"Gatys {side} px, {'a small VGG' if tiny else 'VGG-19'}, random weights"
-    subject = _subject(what, bundle, graph_name("", "step"), lambda: _gatys(Drawn(), tiny)[0])
+    subject = _subject(what, bundle, GATYS_STEP, lambda: _gatys(Drawn(), tiny)[0])
     targets = Ort().open(bundle.graph_path("gatys_targets"), bundle.graph("gatys_targets"))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 1, side, side, 3), np.uint8)
     found = targets.run({"content": pictures[0], "style": pictures[1]})
@@ -111,7 +107,7 @@ def transfer(*, tiny: bool) -> Subject:
     side = 64 if tiny else 512
     subject = _subject(
         f"AdaIN transfer {side} px, own weights", bundle, "transfer",
-        lambda: adain.content(checkpoint, _NoExtras()).graphs,  # type: ignore[arg-type]
+        lambda: _transfer(checkpoint),
     )  # fmt: skip
     picture = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
     return dataclasses.replace(subject, feeds={**subject.feeds, "picture": picture})
@@ -120,8 +116,8 @@ def transfer(*, tiny: bool) -> Subject:
 def prepare(work: Path, folder: Path, *, tiny: bool) -> None:
     """Write the bundles to work, and to folder what of them has to travel, with their counts."""
     folder.mkdir(parents=True)
-    for name, networks in (("generator", _generator), ("vgg19", _gatys)):
-        drawn = Drawn()
+    for plain, networks in (("generator", _generator), ("vgg19", _gatys)):
+        name, drawn = _name(plain, tiny), Drawn()
         made = networks(drawn, tiny)
         bundle = _bundle(work, name, lambda made=made: made)  # type: ignore[misc]
         hollow(bundle.folder, folder / name, drawn)
@@ -134,7 +130,20 @@ def prepare(work: Path, folder: Path, *, tiny: bool) -> None:
     (folder / COUNTS).write_text(json.dumps(known, indent=1) + "\n")
 
 
+def _transfer(checkpoint: Path) -> list[Graph]:
+    from mien_export.families import adain
+
+    return list(adain.content(checkpoint, _NoExtras()).graphs)  # type: ignore[arg-type]
+
+
 def _generator(drawn: Drawn, tiny: bool) -> Networks:
+    from small_vgg import SmallVgg
+
+    from mien_export.families.stylegan2_graphs import stylegan2_graphs
+    from mien_export.nets.resize import Resized
+    from mien_export.nets.stylegan2 import Config, Generator
+    from mien_export.steps.terms import Perceptual
+
     resolutions = [4 * 2**i for i in range(3 if tiny else 9)]
     widths = tuple(min((64 if tiny else 32768) // r, 512) for r in resolutions)
     size = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2} if tiny else {}
@@ -155,6 +164,10 @@ def _generator(drawn: Drawn, tiny: bool) -> Networks:
 
 
 def _gatys(drawn: Drawn, tiny: bool) -> Networks:
+    from mien_export.checkpoints.vgg import vgg_from_tensors
+    from mien_export.families.vgg_gatys import gatys_graphs
+    from mien_export.nets.vgg import vgg_from_checkpoint
+
     stages = (1, 1) if tiny else VGG19_STAGES
     tensors, place, c_in = {}, 0, 3
     for stage, (width, count_) in enumerate(zip(VGG19, stages, strict=False)):
@@ -169,13 +182,17 @@ def _gatys(drawn: Drawn, tiny: bool) -> Networks:
             place, c_in = place + 2, c_out  # a ReLU between
     net = vgg_from_checkpoint(vgg_from_tensors(tensors, "random"))
     net.requires_grad_(False)
-    wanted = {graph_name("", "targets"), graph_name("", "step")}
+    wanted = {"gatys_targets", GATYS_STEP}
     return [graph for graph in gatys_graphs(net) if graph.name in wanted], {}
 
 
 def _gains(weight: torch.Tensor) -> list[float]:
     """lr / sqrt(fan_in) of linear layers, lr being 1, and 0.01 in the mapping network."""
     return [lr / weight.shape[1] ** 0.5 for lr in (1.0, 0.01) if weight.dim() == 2]
+
+
+def _name(plain: str, tiny: bool) -> str:
+    return f"{plain}-tiny" if tiny else plain
 
 
 def _without_biases(module: nn.Module) -> None:
@@ -215,9 +232,7 @@ def _write(folder: Path, graphs: list[Graph], constants: Mapping[str, NDArray]) 
     )  # fmt: skip
 
 
-def _subject(
-    what: str, bundle: Bundle, graph: str, graphs: Callable[[], list[Graph]]
-) -> Subject:
+def _subject(what: str, bundle: Bundle, graph: str, graphs: Callable[[], list[Graph]]) -> Subject:
     referee = Referee(bundle, lambda name: Ort().open(bundle.graph_path(name), bundle.graph(name)))
 
     def module() -> nn.Module:

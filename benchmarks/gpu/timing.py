@@ -133,4 +133,3 @@ def _timed(calls: Sequence[Call], device: str, repeats: int) -> float:
         if turn >= WARM_UP:
             times.append(seconds / together)
     return statistics.median(times)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import sys
@@ -36,7 +37,7 @@ def test_the_cases_move_what_they_are_named_for(bench: ModuleType) -> None:
         }
     kernels = {case.kernel for case in found}
     assert kernels == {
-        "adain", "adain up", "mix", "adam", "crop", "paste", "floats_from_pixels",
+        "adain", "adain up", "adain noise", "mix", "adam", "crop", "paste", "floats_from_pixels",
         "pixels_from_floats",
     }  # fmt: skip
 
@@ -69,7 +70,7 @@ def test_a_row_compares_neighbours(bench: ModuleType) -> None:
     assert math.isclose(row.of_copy, 0.9)
     assert math.isclose(row.times_eager, 3)
     assert row.times_compiled is None
-    line = bench.line_of(row)
+    line = bench.line_of(dataclasses.asdict(row))
     assert line.count("|") == bench.HEADER.splitlines()[0].count("|")
     assert "90%" in line
 
