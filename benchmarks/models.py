@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from small_vgg import SmallVgg
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien_engines import Source
 from mien_export.checkpoints import read_safetensors, read_stylegan2

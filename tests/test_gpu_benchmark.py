@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import importlib
 import json
 import subprocess
 import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu" / "run.py"
+from mien_engines import Bundle
+from mien_engines.backends.trt import Trt, TrtSession
+from mien_engines.errors import DeviceLost
+from tests.engines.fake_gpu import BuildingTrt, FakeDevice, fake_host
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks" / "gpu"
+SCRIPT = FOLDER / "run.py"
+Import = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[Import]:
+    """The benchmark's modules, by name; their folder is no package."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in (FOLDER.parent, FOLDER):
+            patch.syspath_prepend(folder)
+        before = set(sys.modules)
+        yield importlib.import_module
+        for name in set(sys.modules) - before:
+            if str(FOLDER.parent) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
 
 
 def dry_run(out: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--dry", "--out", out, "--work", out / "work", *arguments],
+        [sys.executable, SCRIPT, "--dry", "--out", out, "--work", out.parent / "work", *arguments],
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -24,43 +53,537 @@ def dry_run(out: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_the_machine_is_named_and_a_section_that_takes_too_long_is_recorded(
-    tmp_path: Path,
-) -> None:
+def test_the_machine_is_named_and_what_is_late_is_recorded_and_merged(tmp_path: Path) -> None:
     found = dry_run(tmp_path / "one", "--only", "machine")
-    assert found["machine"]["ended"] == "done"
-    (row,) = found["machine"]["rows"]
-    assert row["dry"] is True
-    assert row["cpu"]
-    late = dry_run(tmp_path / "two", "--only", "machine", "--limit", "0.01")
-    assert late["machine"]["ended"] == "did not end within 0 s"
+    assert found["machine"]["ended"] == "done", found
+    first, *probes = found["machine"]["rows"]
+    assert first["dry"] is True
+    assert first["cpu"]
+    assert first["versions"]["onnxruntime loaded"]
+    assert {row["probe"]: row["alive"] for row in probes} == {"ort": True, "ov": True}
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["results.json", "results.md"]
+    late = dry_run(tmp_path / "two", "--only", "ceilings", "--limit", "0.01")
+    assert late["ceilings"]["ended"] == "did not end within 0 s"
+    assert late["machine"] == found["machine"]  # the work folder has it
+    short = dry_run(tmp_path / "three", "--only", "machine", "--only", "gatys", "--total", "1")
+    assert short["machine"] == found["machine"]  # not begun, so nothing is replaced
+    assert short["gatys"]["ended"] == "not begun: the time was up"
 
 
 @pytest.mark.slow
 def test_a_section_that_fails_stops_no_other(tmp_path: Path) -> None:
-    (tmp_path / "work").write_text("where a folder is to be")
-    found = dry_run(tmp_path, "--only", "synthesis", "--only", "machine")
+    broken = tmp_path / "work" / "generator-tiny"
+    broken.mkdir(parents=True)
+    (broken / "bundle.json").write_text("{}")
+    found = dry_run(tmp_path / "out", "--only", "synthesis", "--only", "machine")
     assert found["synthesis"]["ended"] == "ended with status 1"
-    assert "Error" in found["synthesis"]["rows"][-1]["failed"]
+    assert "CorruptFile" in found["synthesis"]["rows"][-1]["failed"]
     assert found["machine"]["ended"] == "done"
 
 
 @pytest.mark.slow
 def test_every_section_runs_and_says_who_was_timed(tmp_path: Path) -> None:
-    found = dry_run(tmp_path)
-    assert list(found) == [
-        "machine", "ceilings", "check", "transfer", "synthesis", "projection", "gatys", "kernels",
-    ]  # fmt: skip
+    found = dry_run(tmp_path / "out")
+    contests = ["synthesis", "projection", "gatys", "transfer", "kernels"]
+    late = [f"{name} compiled" for name in contests]
+    assert list(found) == ["machine", "ceilings", *contests, "check", *late]
     assert {name: section["ended"] for name, section in found.items()} == dict.fromkeys(
         found, "done"
     )
     assert {row["state"] for row in found["check"]["rows"]} == {"accepted"}
-    steps = {"ort", "ort, 16 at once", "ov", "ov, 16 at once", "torch eager", "torch compile"}
-    frames = {"ort", "ov", "torch eager", "torch compile"}
-    for name, who in {
-        "transfer": frames, "synthesis": frames, "projection": steps, "gatys": steps,
+    both = {"copies", "resident"}
+    steps = {"1 step", "16 steps"}
+    frames = {"ort": both, "ov": {"copies"}, "torch": both}
+    for name, hows in {
+        "transfer": frames, "synthesis": frames,
+        "projection": dict.fromkeys(frames, steps), "gatys": dict.fromkeys(frames, steps),
     }.items():  # fmt: skip
-        rows = found[name]["rows"]
-        assert {row["who"] for row in rows} == who
-        assert not [row for row in rows if "failed" in row], name
-        assert all(0 < row["min_ms"] <= row["p50_ms"] <= row["p99_ms"] for row in rows)
+        for section, torch in ((name, "torch eager"), (f"{name} compiled", "torch compile")):
+            rows = found[section]["rows"]
+            assert not [row for row in rows if "failed" in row], section
+            timed = {(row["who"].replace(torch, "torch"), row["how"]) for row in rows}
+            assert timed == {(who, how) for who, all_of in hows.items() for how in all_of}
+            assert {row["state"] for row in rows} == {"accepted"}
+            assert all(0 < row["min_ms"] <= row["p50_ms"] <= row["p95_ms"] for row in rows)
+            assert all("graph_breaks" in row for row in rows if row["who"] == "torch compile")
+    assert "reached" not in {row["state"] for row in json_goals(found)}
+
+
+def json_goals(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        return list(importlib.import_module("goals").goals(found))
+
+
+# What is kept, and in what order
+
+
+def test_rows_of_the_same_thing_are_made_one_and_a_cut_line_is_dropped(
+    gpu: Import, tmp_path: Path
+) -> None:
+    rows = [{"who": "a", "how": "x", "state": "accepted"}, {"who": "b", "failed": "no"},
+            {"who": "a", "how": "x", "p50_ms": 2}]  # fmt: skip
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + '\n{"who": "c", "ho')
+    assert gpu("report").read_rows(path) == [
+        {"who": "a", "how": "x", "state": "accepted", "p50_ms": 2},
+        {"who": "b", "failed": "no"},
+    ]
+
+
+def test_results_are_written_whole_and_hold_no_nan(gpu: Import, tmp_path: Path) -> None:
+    rows = [{"error": float("inf"), "text": "a|b"}]
+    results = {"check": {"ended": "done", "seconds": 1.0, "rows": rows}}
+    gpu("report").write(results, tmp_path, dry=False)
+    kept = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert kept["check"]["rows"] == [{"error": "inf", "text": "a|b"}]
+    assert "| inf | a/b |" in (tmp_path / "results.md").read_text()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_who_kills_a_section_is_left_out_of_its_next_try(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sections = gpu("run"), gpu("sections")
+    work = sections.Run(tmp_path, True, "gatys")
+    tries: list[str] = []
+
+    def once(given: Any, limit_s: float) -> str:
+        tries.append(given.dropped("rtx"))
+        with given.rows.open("a") as file:
+            print(json.dumps({"who": "ort", "try": len(tries)}), file=file)
+        given.log.write_text("terminate called")
+        if not tries[-1]:
+            given._file("now").write_text("rtx")  # as a process that dies leaves it
+            return "died of SIGABRT"
+        return "done"
+
+    monkeypatch.setattr(run, "once", once)
+    found = run.apart(work, 100, float("inf"))
+    assert tries == ["", "died of SIGABRT: terminate called"]
+    assert found["ended"] == "done"
+    assert found["rows"] == [{"who": "ort", "try": 2}]
+    late = run.apart(work, 100, time.monotonic() + 1)
+    assert (late["ended"], late["rows"], len(tries)) == (run.NOT_BEGUN, [], 2)
+
+
+def test_the_one_at_work_is_known_only_where_he_did_not_come_back(
+    gpu: Import, tmp_path: Path
+) -> None:
+    run = gpu("sections").Run(tmp_path, True, "check")
+    run.clear()
+    with run.about("ov"):
+        assert run.at_work() == "ov"
+    assert run.at_work() == ""
+    with pytest.raises(KeyboardInterrupt), run.about("ov"):
+        raise KeyboardInterrupt
+    assert run.at_work() == "ov"
+
+
+# Who takes part
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.abort()", "it died of SIGABRT"),
+        ("import time; time.sleep(60)", "it did not answer within"),
+        ("raise SystemExit('this GPU is not supported')", "this GPU is not supported"),
+    ],
+)
+def test_a_library_that_dies_hangs_or_refuses_is_dropped_with_its_reason(
+    gpu: Import, tmp_path: Path, code: str, words: str
+) -> None:
+    limit_s = 0.5 if "sleep" in code else 60.0
+    found = gpu("probe").probe("rtx", program=[sys.executable, "-c", code], limit_s=limit_s)
+    assert found["alive"] is False
+    assert words in found["detail"]
+    run = gpu("sections").Run(tmp_path, False, "gatys")
+    run.probed.write_text(json.dumps({"rtx": found, "trt": {"alive": True, "detail": ""}}))
+    assert run.dropped("rtx-fp16") == found["detail"]
+    assert run.dropped("trt-fp16") == run.dropped("ort-cuda") == ""
+
+
+@pytest.fixture
+def product(gpu: Import, tmp_path: Path) -> tuple[Bundle, dict[str, Any], Any]:
+    (tmp_path / "product").mkdir()
+    found: tuple[Bundle, dict[str, Any], Any] = gpu("probe").product(tmp_path / "product")
+    return found
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "plans"
+
+
+def test_a_plan_that_the_gate_refuses_is_opened_for_timing_and_says_so(
+    gpu: Import, product: Any, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, feeds, expected = product
+    backend = Trt(fake_host(FakeDevice()))
+    session, known = gpu("contest").opened(bundle, "product", backend, plans)
+    np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-4, atol=1e-4)
+    assert "state" not in known
+    gate = bundle.graph("product").gate.model_copy(update={"tolerance": {"bf16": 1.0}})
+    graphs = {"product": bundle.graph("product").model_copy(update={"gate": gate})}
+    strict = dataclasses.replace(bundle, spec=bundle.spec.model_copy(update={"graphs": graphs}))
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(plans.parent / "another"))  # without that plan
+    session, known = gpu("contest").opened(strict, "product", backend, plans)
+    assert known["state"].startswith("refused, error inf: the bundle admits no f32")
+    np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-4, atol=1e-4)
+    assert [p.name for p in plans.iterdir()] == ["probe-product-trt.plan"]
+
+
+def test_a_replayed_frame_copies_and_allocates_nothing(gpu: Import, product: Any) -> None:
+    bundle, feeds, _ = product
+    device = FakeDevice()
+    session = BuildingTrt(fake_host(device), 8).open(
+        bundle.graph_path("product"), bundle.graph("product")
+    )
+    assert isinstance(session, TrtSession)
+    frame = gpu("contest").replay(session, feeds)
+    before = len(device.log)
+    for _ in range(3):
+        frame()
+    assert {what for what, _ in device.log[before:]} <= {"launch", "execute", "synchronize"}
+    assert [what for what, _ in device.log[before:]].count("launch") == 3
+
+
+def test_contestants_are_compared_before_they_are_timed(
+    gpu: Import, product: Any, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+    bundle, feeds, _ = product
+    contest = gpu("contest")
+    weight = np.asarray(next(iter(_initialisers(bundle.graph_path("product")))))
+
+    class Net(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return x @ torch.tensor(weight) + 1  # wrong by one
+
+    subject = SimpleNamespace(
+        what="a product", bundle=bundle, graph="product", feeds=feeds, state={},
+        module=Net, counted=lambda: None,
+    )  # fmt: skip
+    run = SimpleNamespace(
+        backends=("trt", "rtx", "ort"), dry=True, device="cpu", work=plans, repeats=2, seconds=1,
+        dropped=lambda who: "it died" if who == "rtx" else "", about=contextlib.nullcontext,
+    )  # fmt: skip
+    from mien_engines import backends
+
+    fake = SimpleNamespace(
+        REFERENCE="ort",
+        get=lambda n: Trt(fake_host(FakeDevice())) if n == "trt" else backends.get(n),
+    )
+    monkeypatch.setattr(contest, "backends", fake)
+    rows = list(contest.contest(run, subject, compiled=False))
+    untimed = [row for row in rows if "p50_ms" not in row]
+    assert rows[: len(untimed)] == untimed
+    found = gpu("report").settled(rows)
+    assert [(r["who"], r.get("how")) for r in found] == [
+        ("trt", "copies"), ("trt", "run_resident"), ("trt", "resident"), ("rtx", None),
+        ("ort", "copies"), ("ort", "resident"), ("torch eager", "copies"),
+        ("torch eager", "resident"),
+    ]  # fmt: skip
+    assert found[3]["failed"] == "it died"
+    states = {row["who"]: row["state"] for row in found if "state" in row}
+    assert states["trt"] == states["ort"] == "accepted"
+    assert states["torch eager"].startswith("refused, error 0.0")
+    assert all(row["p50_ms"] > 0 and row["p99_ms"] is None for row in found if "how" in row)
+
+
+def _initialisers(path: Path) -> list[Any]:
+    onnx: Any = pytest.importorskip("onnx")
+    return [onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer]
+
+
+def test_a_lost_gpu_is_told_by_its_words(gpu: Import) -> None:
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        gpu("contest").raise_if_lost("CUDA error: an illegal memory access was encountered")
+    gpu("contest").raise_if_lost("out of memory")
+
+
+# Kernels
+
+
+class FakeBench:
+    """Checks and times as it is told, by the kernel's name."""
+
+    def __init__(self, faults: Mapping[str, Exception]) -> None:
+        self.faults = faults
+
+    def check(self, case: Any) -> float:
+        if case.kernel in self.faults:
+            raise self.faults[case.kernel]
+        return 1e-6
+
+    def times(self, case: Any, against: Any) -> dict[str, list[float]]:
+        return {"mien": [1e-6], "copy": [1e-6], **{name: [3e-6] for name in against}}
+
+
+def test_a_wrong_kernel_is_a_row_and_the_others_are_timed(gpu: Import) -> None:
+    faults = {"mix": AssertionError("off by\n 0.1"), "crop": RuntimeError("no image")}
+    rows = list(gpu("kernels").run((1,), ("float16",), make=lambda n: FakeBench(faults)))
+    wrong = {row["kernel"]: row["failed"] for row in rows if "failed" in row}
+    assert wrong == {"mix": "off by 0.1", "crop": "no image"}
+    assert {row["times_eager"] for row in rows if "failed" not in row} == {3.0}
+    assert {"adain", "adain up", "adain noise", "adam"} <= {r["kernel"] for r in rows if "us" in r}
+    lines = [gpu("kernels").line_of({"times_compiled": None, **row}) for row in rows]
+    assert sum("failed: off by 0.1" in line for line in lines) == 1
+
+
+def test_a_kernel_that_loses_the_gpu_ends_the_process_and_is_left_out_then(gpu: Import) -> None:
+    lost = {"mix": RuntimeError("CUDA error: an illegal memory access was encountered")}
+    names: list[str] = []
+
+    @contextlib.contextmanager
+    def about(name: str) -> Iterator[None]:
+        names.append(name)
+        yield
+
+    kernels = gpu("kernels")
+    with pytest.raises(DeviceLost):
+        list(kernels.run((1,), ("float16",), make=lambda n: FakeBench(lost), about=about))
+    assert names[-1].startswith("mix ")
+    rows = list(kernels.run(
+        (1,), ("float16",), make=lambda n: FakeBench(lost),
+        dropped=lambda name: "it died" if name == names[-1] else "",
+    ))  # fmt: skip
+    assert [r["failed"] for r in rows if "failed" in r] == ["it died"]
+
+
+# Times
+
+
+def test_few_samples_have_no_99th_percentile(gpu: Import) -> None:
+    times = gpu("timing").Times
+    assert times.of([0.001] * 199).p99_ms is None
+    assert times.of([0.001 * i for i in range(1, 201)]).p99_ms == 199
+    assert times.of([0.016, 0.032, 0.048], per=16).p50_ms == pytest.approx(2)
+
+
+def test_calls_take_turns_and_there_is_a_result_before_the_end(gpu: Import) -> None:
+    order: list[str] = []
+    calls = [lambda: order.append("a"), lambda: order.append("b")]
+    timing = gpu("timing")
+    results = [[len(one) for one in found] for found in timing.take_turns(calls, 40, 100)]
+    assert results == [[30, 30], [40, 40]]
+    assert order[6:10] == ["a", "b", "b", "a"]
+    assert [[len(o) for o in f] for f in timing.take_turns(calls, 40, 0)][-1] == [30, 30]
+
+
+# Goals
+
+
+def section(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"ended": "done", "seconds": 1.0, "rows": list(rows)}
+
+
+def timed(who: str, how: str, p50_ms: float, state: str = "accepted") -> dict[str, Any]:
+    return {"who": who, "how": how, "p50_ms": p50_ms, "state": state}
+
+
+def by_name(gpu: Import, results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["goal"]: row for row in gpu("goals").goals(results)}
+
+
+def test_what_was_not_measured_reaches_no_goal(gpu: Import) -> None:
+    found = by_name(gpu, {})
+    assert len(found) == 13
+    assert {row["state"] for row in found.values()} == {"unmeasured"}
+    dry = {"machine": section({"dry": True}), "gatys": section(timed("rtx", "1 step", 1e-3))}
+    assert {row["state"] for row in by_name(gpu, dry).values()} == {"unmeasured"}
+
+
+def test_the_fastest_accepted_row_on_the_device_counts(gpu: Import) -> None:
+    frame, eager = (
+        "StyleGAN2 1024 px, batch 1, a frame on the device",
+        "synthesis beside torch eager",
+    )
+    rows = [
+        timed("trt", "copies", 0.1), timed("ort-cuda", "resident", 0.2),
+        timed("trt-fp16", "resident", 0.3, "refused, error 0.5"), timed("trt", "resident", 0.9),
+        timed("torch eager", "resident", 4.5), timed("torch eager fp16", "resident", 2.6),
+        timed("torch eager", "copies", 1.0),
+    ]  # fmt: skip
+    found = by_name(gpu, {"synthesis": section(*rows)})
+    assert found[frame]["state"] == "reached"
+    assert (found[frame]["found"], found[frame]["by"]) == ("0.9 ms", "trt, resident")
+    assert found[eager]["state"] == "not reached"  # 2.6 / 0.9, the faster torch
+    assert found[eager]["found"] == "2.89 times"
+    assert found["synthesis beside torch compile"]["state"] == "unmeasured"
+    refused = by_name(gpu, {"synthesis": section(*rows[:3])})[frame]
+    assert refused["state"] == "not reached"
+    assert "refused, error 0.5" in refused["by"]
+
+
+def test_steps_and_iterations_are_counted_out(gpu: Import) -> None:
+    results = {
+        "projection": section(timed("rtx-bf16", "16 steps", 2.0)),
+        "gatys": section(timed("rtx-bf16", "16 steps", 1.81), timed("rtx", "1 step", 1.9)),
+        "gatys compiled": section(
+            timed("rtx-bf16", "16 steps", 2.0), timed("torch compile", "16 steps", 2.7)
+        ),
+    }
+    found = by_name(gpu, results)
+    assert found["projection step, 1024 px"]["found"] == "500 steps/s"
+    assert found["projection step, 1024 px"]["state"] == "reached"
+    assert found["Gatys 512 px, 500 iterations"]["state"] == "not reached"
+    assert found["gatys beside torch compile"]["found"] == "1.35 times"
+    assert found["gatys beside torch compile"]["state"] == "reached"
+
+
+def test_the_worst_case_of_adain_counts_and_a_wrong_one_is_not_reached(gpu: Import) -> None:
+    def case(moved_mb: float, **found: Any) -> dict[str, Any]:
+        return {"kernel": "adain", "dtype": "float16", "moved_mb": moved_mb, **found}
+
+    rows = [
+        case(64, of_copy=0.9, us=30.0, times_eager=4.0),
+        case(256, of_copy=0.86, us=120.0, times_eager=3.5),
+        case(1, of_copy=0.5, us=3.9, times_eager=9.0),
+        {**case(64, of_copy=0.1, us=900.0, times_eager=0.1), "dtype": "float32"},
+    ]
+    found = by_name(gpu, {"kernels": section(*rows)})
+    assert found["AdaIN, 64 MB or more"]["state"] == "reached"
+    assert found["AdaIN, 64 MB or more"]["found"] == "86%"
+    assert found["AdaIN, 1 MB or less, replayed"]["state"] == "reached"
+    assert found["AdaIN beside torch eager"]["found"] == "3.5 times"
+    wrong = by_name(gpu, {"kernels": section(*rows, case(128, failed="off by 0.1"))})
+    assert wrong["AdaIN, 64 MB or more"]["state"] == "not reached"
+    assert wrong["AdaIN, 64 MB or more"]["by"] == "the worst of 2 cases; 1 failed"
+    assert wrong["AdaIN, 1 MB or less, replayed"]["state"] == "reached"
+
+
+def test_the_floor_is_the_longer_of_operations_and_bytes(gpu: Import) -> None:
+    row = {**timed("trt-fp16", "resident", 1.0), "precision": "fp16", "gflop": 150, "gb": 0.9}
+    results = {
+        "ceilings": section(
+            {"ceiling": "copy", "mb": 268.4, "gb_per_s": 4000.0},
+            {"ceiling": "product float16", "tflop_per_s": 750.0},
+        ),
+        "synthesis": section(row, {**row, "who": "trt", "gflop": 300}, timed("x", "copies", 1)),
+    }
+    first, second = gpu("goals").rooflines(results)
+    assert first["floor_ms"] == pytest.approx(0.225)  # 0.9 GB at 4 TB/s
+    assert second["floor_ms"] == pytest.approx(0.4)  # 300 GFLOP at 750 TFLOP/s
+    assert (first["reached"], second["reached"]) == ("22%", "40%")
+    assert gpu("goals").rooflines({"synthesis": results["synthesis"]}) == []
+
+
+# What travels
+
+
+def test_drawn_weights_are_left_at_home_and_drawn_again_bit_for_bit(
+    gpu: Import, tmp_path: Path
+) -> None:
+    from safetensors.numpy import save_file
+
+    hollow = gpu("hollow")
+    drawn = hollow.Drawn()
+    plain = drawn("a", (4, 3, 3, 3), 0.5)
+    linear = drawn("b", (300, 5), 1.0, [0.01])
+    tensors = {
+        "kernel": plain, "linear": linear.T * np.float32(0.01),
+        "own": np.arange(7, dtype=np.float32), "half": np.ones(3, np.float16),
+    }  # fmt: skip
+    home = tmp_path / "home"
+    home.mkdir()
+    save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, home / hollow.WEIGHTS)
+    (home / "bundle.json").write_text("{}")
+    hollow.hollow(home, tmp_path / "carried", drawn)
+    carried = {p.name: p.stat().st_size for p in (tmp_path / "carried").iterdir()}
+    assert carried[hollow.REST] == 7 * 4 + 3 * 2
+    assert hollow.WEIGHTS not in carried
+    hollow.filled(tmp_path / "carried", tmp_path / "away")
+    assert sorted(p.name for p in (tmp_path / "away").iterdir()) == sorted(
+        p.name for p in home.iterdir()
+    )
+    for file in home.iterdir():
+        assert (tmp_path / "away" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_drawn_weights_have_the_deviation_that_was_asked_for(gpu: Import) -> None:
+    values = gpu("hollow").values("a", (1000, 100), 0.5)
+    assert values.dtype == np.float32
+    assert values.std() == pytest.approx(0.5, rel=0.01)
+    assert abs(values.mean()) < 0.01
+    assert not np.array_equal(values, gpu("hollow").values("b", (1000, 100), 0.5))
+
+
+@pytest.mark.slow
+def test_what_was_prepared_opens_elsewhere_and_is_the_same_network(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects, contest = gpu("subjects"), gpu("contest")
+    subjects.prepare(tmp_path / "work", tmp_path / "prepared", tiny=True)
+    assert set(json.loads((tmp_path / "prepared" / "counts.json").read_text())) == {
+        "adain/transfer", "vgg19-tiny/gatys_step", "generator-tiny/render",
+        "generator-tiny/project_step",
+    }  # fmt: skip
+    monkeypatch.setattr(subjects, "PREPARED", tmp_path / "prepared")
+    monkeypatch.setattr(subjects, "_write", lambda *_: pytest.fail("it is carried"))
+    subject = subjects.generator(tmp_path / "away", "render", tiny=True)
+    assert subject.counted().flops > 1e5
+    rival = gpu("rivals").Rival(subject, "cpu", half=False, compiled=False)
+    assert contest.Truth(subject).verdict(rival.with_copies(), "f32")["state"] == "accepted"
+
+
+@pytest.mark.slow
+def test_nothing_of_the_networks_is_of_torchs_own_drawing(gpu: Import) -> None:
+    torch: Any = pytest.importorskip("torch")
+    subjects = gpu("subjects")
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        graphs, _ = subjects._generator(gpu("hollow").Drawn(), True)
+        step = next(graph.module for graph in graphs if graph.name == "project_step")
+        found.append(dict(step.named_parameters()))
+    one, two = found
+    assert len(one) > 20
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(
+        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("this is no checkout of the repository")
+    return done.stdout.splitlines()
+
+
+def test_what_travels_is_small_and_holds_what_is_imported(gpu: Import) -> None:
+    pack = gpu("pack")
+    code, zoo = pack.code_files(tracked()), pack.zoo_files(tracked())
+    sizes = [sum((ROOT / name).stat().st_size for name in names) for names in (code, zoo)]
+    assert sizes[0] < 12 << 20  # with the runtimes and the graphs, far below 64 MiB
+    assert sizes[1] < 40 << 20
+    assert {"benchmarks/gpu/run.py", "export/zoo/adain/adain.safetensors",
+            "sdk/mien/zoo/adain/bundle.json", "cpp_ext/kernels/adam.cu"} <= set(code)  # fmt: skip
+    assert not [name for name in code if name.startswith(("tests/", "docs/"))]
+    assert [name for name in code if name.startswith("export/zoo/")] == [
+        "export/zoo/adain/adain.safetensors"
+    ]
+    assert "sdk/mien/zoo/demo/weights.safetensors" in zoo
+
+
+def test_the_archives_say_which_commit_they_are_of(gpu: Import, tmp_path: Path) -> None:
+    tracked()
+    prepared = tmp_path / "prepared" / "generator"
+    prepared.mkdir(parents=True)
+    (prepared / "bundle.json").write_text("{}")
+    names = ["benchmarks/gpu/run.py", "sdk/mien/zoo/embedder/bundle.json", "README.md"]
+    sizes = gpu("pack").pack(tmp_path / "out", prepared.parent, [], names)
+    assert set(sizes) == {"code.tar.xz", "zoo.tar"}
+    away = tmp_path / "away"
+    for name in sizes:
+        with tarfile.open(tmp_path / "out" / name) as archive:
+            archive.extractall(away, filter="data")
+    found = {str(p.relative_to(away)) for p in away.rglob("*") if p.is_file()}
+    assert found == {
+        "COMMIT", "benchmarks/gpu/run.py", "prepared/generator/bundle.json",
+        "sdk/mien/zoo/embedder/bundle.json",
+    }  # fmt: skip
+    assert gpu("sections").commit(away)[:40] == gpu("pack").commit()[:40]

@@ -214,7 +214,9 @@ def opened(bundle: Bundle, graph: str, backend: Backend, plans: Path) -> tuple[S
         return backend.open(bundle.graph_path(graph), spec), {}
     precision = TYPED[backend.precision]
     sizes = {n: SIZES[n] for n in open_dimensions(spec) if n in SIZES}
-    (plan,) = build(bundle, backend.library_name, precision, [graph], sizes=sizes).plans
+    (plan,) = build(
+        bundle, backend.library_name, precision, [graph], sizes=sizes, host=backend.host
+    ).plans
     known = {"build_s": plan.seconds, "plan_mb": None if plan.nbytes is None else plan.nbytes / 1e6}
     if plan.state in ("accepted", "kept"):
         return backend.open(bundle.graph_path(graph), spec), known

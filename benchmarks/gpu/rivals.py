@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from subjects import Subject
@@ -34,6 +33,10 @@ class Rival:
         graph = subject.bundle.graph(subject.graph)
         self.names = [tensor.name for tensor in graph.inputs]
         self.outputs = [tensor.name for tensor in graph.outputs]
+        # As mien's, which copies from and to pinned memory.
+        self.host = {name: torch.tensor(subject.feeds[name]) for name in self.names}
+        if device == "cuda":
+            self.host = {name: tensor.pin_memory() for name, tensor in self.host.items()}
         self.reset()
         self._run = self.module
         if compiled:
@@ -44,8 +47,7 @@ class Rival:
 
     def reset(self) -> None:
         """Give it its first inputs again."""
-        feeds = self.subject.feeds
-        self.given = {name: torch.tensor(feeds[name], device=self.device) for name in self.names}
+        self.given = {name: tensor.to(self.device, copy=True) for name, tensor in self.host.items()}
 
     def run(self) -> dict[str, torch.Tensor]:
         """Queue one run; what it returns lies on the device."""
@@ -70,8 +72,8 @@ class Rival:
 
     def with_copies(self) -> Arrays:
         """Run once, arrays of the host in and out."""
-        for name, array in self.subject.feeds.items():
-            self.given[name].copy_(torch.from_numpy(np.ascontiguousarray(array)))
+        for name, tensor in self.host.items():
+            self.given[name].copy_(tensor, non_blocking=True)
         return {name: tensor.cpu().numpy() for name, tensor in self.run().items()}
 
     def breaks(self) -> dict[str, int]:

@@ -79,7 +79,7 @@ def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
     """
     began, ended = time.monotonic(), NOT_BEGUN
     run.clear()
-    while (left := ends - time.monotonic()) > LEAST_S or limit_s < LEAST_S < left:
+    while (left := ends - time.monotonic()) > LEAST_S:
         print(f"{run.section} ...", flush=True)
         ended = once(run, min(limit_s, left))
         culprit = run.at_work()
