@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from mien_engines import Bundle, backends, build
 from mien_engines.backends.base import Backend, Session
 from mien_engines.backends.ort import OrtSession
-from mien_engines.backends.trt import Trt, TrtSession
+from mien_engines.backends.trt import Trt, TrtSession, unfit
 from mien_engines.errors import DeviceLost, MienError, NotFinite
 from mien_engines.forms import form_of
 from mien_engines.parity import distance
@@ -32,6 +33,7 @@ Arrays = Mapping[str, NDArray]
 TYPED = {"f32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 SIZES = {"N": (1, 1, 1)}
 AT_ONCE = 16  # steps of a loop at one visit of the host
+LEAST_S = 30.0  # to open and compare a contestant, beside the seconds of the timing
 COMPARED = 3  # steps of a loop whose losses are compared
 
 
@@ -103,6 +105,9 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
         if reason := run.dropped(who):
             yield {**key, "failed": reason}
             continue
+        if run.left() < run.seconds + LEAST_S:
+            yield {**key, "failed": "not tried: the time was up"}
+            continue
         with run.about(who):
             began = time.perf_counter()
             try:
@@ -130,16 +135,19 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
 
 def _candidates(
     run: Any, subject: Any, truth: Truth, compiled: bool
-) -> Iterator[tuple[str, Precision, Callable[[], list[Entrant]]]]:
-    for name in run.backends:
-        backend = backends.get(name)
-        yield name, backend.precision, lambda b=backend: _ours(run, subject, truth, b)
+) -> list[tuple[str, Precision, Callable[[], list[Entrant]]]]:
+    """Who takes part, first who must not be missed where time is short: torch eager, then mien,
+    precisions that a graph is not meant for last; and torch.compile at the very end."""
+    ours = [(name, backends.get(name)) for name in run.backends]
+    spec = subject.bundle.graph(subject.graph)
+    ours.sort(key=lambda pair: bool(unfit(spec, pair[1].precision)))  # stable
+    mien = [(n, b.precision, partial(_ours, run, subject, truth, b)) for n, b in ours]
+    torch = []
     for half in (False,) if run.dry else (False, True):
         who = f"torch {'compile' if compiled else 'eager'}{' fp16' if half else ''}"
-        yield (
-            who, "fp16" if half else "f32",
-            lambda who=who, half=half: _theirs(run, subject, truth, who, half, compiled),
-        )  # fmt: skip
+        precision: Precision = "fp16" if half else "f32"
+        torch.append((who, precision, partial(_theirs, run, subject, truth, who, half, compiled)))
+    return [*mien, *torch] if compiled else [*torch, *mien]
 
 
 def raise_if_lost(message: str) -> None:

@@ -2,9 +2,9 @@
 
     python benchmarks/gpu/pack.py --out .gpu/bench
 
-Writes code.tar.xz (sources, prepared graphs, wheels) and zoo.tar (the bundles that ship, which the
-section `check` alone needs), and prints how large they are. Pictures, tests, documents and training
-stay at home. README.md beside this file says what to do with them.
+Writes code/code.tar.xz (sources, prepared graphs, wheels) and zoo/zoo.tar (the bundles that ship,
+which the section `check` alone needs), and prints how large they are. Pictures, tests, documents
+and training stay at home. README.md beside this file says what to do with them.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def pack(
     out: Path, prepared: Path | None, wheels: Sequence[Path], tracked: Sequence[str]
 ) -> dict[str, int]:
     """Write both archives. Returns their sizes in bytes."""
-    out.mkdir(parents=True, exist_ok=True)
-    code, zoo = out / "code.tar.xz", out / "zoo.tar"
+    code, zoo = out / "code" / "code.tar.xz", out / "zoo" / "zoo.tar"
+    for file in (code, zoo):
+        file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(code, "w:xz") as archive:
         for name in code_files(tracked):
             archive.add(ROOT / name, name)
@@ -73,7 +74,7 @@ def pack(
     with tarfile.open(zoo, "w") as archive:
         for name in zoo_files(tracked):
             archive.add(ROOT / name, name)
-    return {file.name: file.stat().st_size for file in (code, zoo)}
+    return {str(file.relative_to(out)): file.stat().st_size for file in (code, zoo)}
 
 
 def fetched(folder: Path) -> list[Path]:

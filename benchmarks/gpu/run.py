@@ -48,12 +48,13 @@ def main() -> int:
     parser.add_argument("--skip", action="append", choices=list(SECTIONS), help="repeat it")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds of a section")
     parser.add_argument("--total", type=float, default=float("inf"), help="seconds of all")
+    parser.add_argument("--until", type=float, default=float("inf"), help=argparse.SUPPRESS)
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     name = "mien-gpu-dry" if options.dry else "mien-gpu"
     work = options.work or Path(tempfile.gettempdir()) / name
     if options.section:
-        return one_section(Run(work, options.dry, options.section))
+        return one_section(Run(work, options.dry, options.section, options.until))
     ends = time.monotonic() + options.total
     kept = work / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
@@ -97,6 +98,7 @@ def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
 def once(run: Run, limit_s: float) -> str:
     """One process of a section. Returns how it ended."""
     command = [sys.executable, __file__, "--section", run.section, "--work", str(run.work)]
+    command += ["--until", str(time.monotonic() + limit_s)]
     with run.log.open("w") as log:
         process = subprocess.Popen(
             [*command, *(["--dry"] if run.dry else [])],

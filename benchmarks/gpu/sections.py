@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,11 +37,15 @@ VERSIONS = ("torch", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx
 
 @dataclass(frozen=True)
 class Run:
-    """work: where all is kept. dry: tiny sizes, on the CPU, to prove that it runs."""
+    """work: where all is kept. dry: tiny sizes, on the CPU, to prove that it runs.
+
+    until: when its process will be killed, by `time.monotonic`, which all processes share.
+    """
 
     work: Path
     dry: bool
     section: str = ""
+    until: float = float("inf")
 
     @property
     def device(self) -> str:
@@ -57,7 +62,11 @@ class Run:
     @property
     def seconds(self) -> float:
         """Of one contest's timing."""
-        return 60.0
+        return 1.0 if self.dry else 60.0
+
+    def left(self) -> float:
+        """Seconds until its process will be killed."""
+        return self.until - time.monotonic()
 
     @property
     def rows(self) -> Path:
