@@ -262,6 +262,16 @@ def test_a_replayed_frame_copies_and_allocates_nothing(gpu: Import, product: Any
     assert [what for what, _ in device.log[before:]].count("launch") == 3
 
 
+def test_a_plan_that_cannot_be_captured_has_no_replay(gpu: Import, product: Any) -> None:
+    bundle, feeds, _ = product
+    session: Any = BuildingTrt(fake_host(FakeDevice()), 8).open(
+        bundle.graph_path("product"), bundle.graph("product")
+    )
+    session._engine.capturable = False
+    assert gpu("contest").replay(session, feeds) is None
+    assert "without a CUDA graph" in session.remarks()[0]
+
+
 def test_contestants_are_compared_before_they_are_timed(
     gpu: Import, product: Any, plans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

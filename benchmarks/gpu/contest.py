@@ -8,7 +8,7 @@ known: who and how is the key, later rows add to earlier ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,13 +39,18 @@ COMPARED = 3  # steps of a loop whose losses are compared
 
 @dataclass(frozen=True)
 class Entrant:
-    """Who runs, and how; call: to the end of the device's work. steps: of a loop, that it takes."""
+    """Who runs, and how.
+
+    call: to the end of the device's work. steps: of a loop, that it takes. found: for its row.
+    remarks: what is known of how it runs once it has run.
+    """
 
     who: str
     how: str
     call: Callable[[], object]
     steps: int = 1
     found: Row = field(default_factory=dict)
+    remarks: Callable[[], Sequence[str]] = tuple
 
 
 class Truth:
@@ -130,6 +135,8 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
     for times in take_turns([e.call for e in entrants], run.repeats, run.seconds):
         for entrant, seconds in zip(entrants, times, strict=True):
             found = asdict(Times.of(seconds, entrant.steps))
+            if remarks := entrant.remarks():
+                found["remark"] = "; ".join(remarks)
             yield {**base, "who": entrant.who, "how": entrant.how, **found}
 
 
@@ -172,15 +179,21 @@ def _ours(run: Any, subject: Any, truth: Truth, backend: Backend) -> list[Entran
     if subject.state:
         loop = session.loop(feeds)
         return [
-            Entrant(name, "1 step", loop.step, 1, found),
-            Entrant(name, f"{AT_ONCE} steps", lambda: loop.advance(AT_ONCE), AT_ONCE, found),
-        ]
-    entrants = [Entrant(name, "copies", lambda: session.run(feeds), 1, found)]
+            Entrant(name, "1 step", loop.step, 1, found, session.remarks),
+            Entrant(
+                name, f"{AT_ONCE} steps", lambda: loop.advance(AT_ONCE), AT_ONCE, found,
+                session.remarks,
+            ),
+        ]  # fmt: skip
+    entrants = [Entrant(name, "copies", lambda: session.run(feeds), 1, found, session.remarks)]
     if isinstance(session, TrtSession):
         given = {n: session.put(array) for n, array in feeds.items()}
+        resident = partial(session.run_resident, given)
+        # A plan that cannot be captured has nothing to replay.
+        frame = replay(session, feeds) or resident
         entrants += [
-            Entrant(name, "run_resident", lambda: session.run_resident(given), 1, found),
-            Entrant(name, "resident", replay(session, feeds), 1, found),
+            Entrant(name, "run_resident", resident, 1, found, session.remarks),
+            Entrant(name, "resident", frame, 1, found, session.remarks),
         ]
     if isinstance(session, OrtSession):
         entrants.append(Entrant(name, "resident", bound(session, feeds, truth.outputs), 1, found))
@@ -250,11 +263,16 @@ def _refused(bundle: Bundle, graph: str, backend: Trt, plans: Path) -> Session:
     return backend.session(spec, kept.read_bytes())
 
 
-def replay(session: TrtSession, feeds: Arrays) -> Callable[[], None]:
-    """A frame as one captured graph, over buffers that stay: no copy, no allocation."""
+def replay(session: TrtSession, feeds: Arrays) -> Callable[[], None] | None:
+    """A frame as one captured graph, over buffers that stay: no copy, no allocation.
+
+    None where the plan refuses to be captured.
+    """
     lane = session.take(tuple((name, array.shape) for name, array in feeds.items()))
     for _ in range(2):  # the first warms up, the second is captured
         lane.run_resident(feeds)
+    if session.remarks():
+        return None
 
     def frame() -> None:
         lane.replay("bare", _not_captured)
