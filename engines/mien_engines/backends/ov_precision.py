@@ -8,10 +8,12 @@ the speed of bf16; with everything in bf16 it arrived at a loss 19 % higher.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
 MAP_CHANNELS = 16  # a tensor [N, C, H, W] of so many and more is a map, of fewer a picture
+MAP_SIZE = 1 << 15  # so is one of another rank and so many numbers, such as [N, H W, C]
 # OpenVINO 2026.4.1 cannot compile some float32 convolutions between bf16 ones ("object is not
 # initialized").
 DENSE = ("Convolution", "ConvolutionBackpropData")
@@ -41,7 +43,7 @@ def keep_float32(model: Any, core: Any) -> None:
     """
     marks, compared = _marks(core), _beside_equality(model)
     for node in model.get_ordered_ops():
-        low = _is_map(node) or node.get_type_name() in (*ENDS, *DENSE)
+        low = node.get_type_name() in (*ENDS, *DENSE) or _has_map(node)
         if not low and node.friendly_name not in compared:
             for key, mark in marks.items():
                 node.set_rt_info(mark, key)
@@ -55,7 +57,7 @@ def _beside_equality(model: Any) -> set[str]:
     and most of the gradient be lost.
     """
     found: set[str] = set()
-    todo = [n for n in model.get_ordered_ops() if n.get_type_name() == "Equal" and _is_map(n)]
+    todo = [n for n in model.get_ordered_ops() if n.get_type_name() == "Equal" and _has_map(n)]
     while todo:
         node = todo.pop()
         if node.friendly_name in found or node.get_type_name() not in POINTWISE:
@@ -74,11 +76,18 @@ def _is_picture(node: Any) -> bool:
     return shape.is_static and len(shape) == 4 and shape[2].get_length() * shape[3].get_length() > 1
 
 
-def _is_map(node: Any) -> bool:
-    shape = node.output(0).partial_shape
-    if shape.rank.is_dynamic or shape.rank.get_length() != 4 or shape[1].is_dynamic:
+def _has_map(node: Any) -> bool:
+    """Whether a node gives a map, or takes one, which to widen would cost more than it is worth."""
+    taken = [port.get_source_output() for port in node.inputs()]
+    computed = [port for port in taken if port.get_node().get_type_name() != "Constant"]
+    return any(_is_map(port.get_partial_shape()) for port in [*node.outputs(), *computed])
+
+
+def _is_map(shape: Any) -> bool:
+    if shape.is_dynamic:
         return False
-    return bool(shape[1].get_length() >= MAP_CHANNELS)
+    sizes = [size.get_length() for size in shape]
+    return sizes[1] >= MAP_CHANNELS if len(sizes) == 4 else math.prod(sizes) >= MAP_SIZE
 
 
 @cache
