@@ -86,7 +86,7 @@ def _has_map(node: Any) -> bool:
 def _is_map(shape: Any) -> bool:
     if shape.is_dynamic:
         return False
-    sizes = [size.get_length() for size in shape]
+    sizes: list[int] = [size.get_length() for size in shape]
     return sizes[1] >= MAP_CHANNELS if len(sizes) == 4 else math.prod(sizes) >= MAP_SIZE
 
 
