@@ -15,6 +15,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from rounds import machine, median_and_p95, take_turns
 
 import mien_engines
+from mien.edits.draw import BATCH
 from mien_engines import Engine
 from mien_engines.spec import Source
 from mien_export.families import lookalike, starganv2_graphs, vaegan
@@ -68,6 +70,11 @@ def starganv2(folder: Path, *, skip: bool) -> Path:
     return bundle("starganv2-skip" if skip else "starganv2", graphs, folder)
 
 
+def parts(rows: NDArray[Any]) -> list[NDArray[Any]]:
+    """Rows in the batches that a Studio draws."""
+    return [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+
+
 def merging(engine: Engine, a: Pictures, b: Pictures) -> dict[str, tuple[Call, Call]]:
     weight = np.ones(6, np.float32)
 
@@ -86,14 +93,18 @@ def merging(engine: Engine, a: Pictures, b: Pictures) -> dict[str, tuple[Call, C
         return np.concatenate([found["picture"] for found in each])
 
     def sheet() -> Pictures:
-        own, other = (engine.run("encode", picture=x)["mu"] for x in (a[:1], b))
-        whole = np.repeat(own, len(other), 0)
-        outputs = engine.run("merge_codes", content_mu=whole, pattern_mu=other, weight=weight)
-        return outputs["picture"]
+        own = engine.run("encode", picture=a[:1])["mu"]
+        other = np.concatenate([engine.run("encode", picture=part)["mu"] for part in parts(b)])
+        drawn = (
+            engine.run("merge_codes", content_mu=np.repeat(own, len(part), 0), pattern_mu=part,
+                       weight=weight)["picture"]
+            for part in parts(other)
+        )  # fmt: skip
+        return np.concatenate(list(drawn))
 
     return {
         "merge: one pass / encode, encode, NumPy, generate": (chain, fused),
-        f"1 x {MANY} merges: each face encoded once / {MANY} pairs": (pairs, sheet),
+        f"1 x {MANY} merges: each face encoded once, in batches / {MANY} pairs": (pairs, sheet),
     }
 
 
@@ -130,10 +141,14 @@ def looking_alike(engine: Engine, a: Pictures) -> dict[str, tuple[Call, Call]]:
         return engine.run("generate", identity=who, control=control[None])["picture"]
 
     def batch() -> Pictures:
-        who = np.repeat(engine.run("encode", picture=a[:1])["identity"], MANY, 0)
-        return engine.run("generate", identity=who, control=controls)["picture"]
+        who = engine.run("encode", picture=a[:1])["identity"]
+        drawn = (
+            engine.run("generate", identity=np.repeat(who, len(part), 0), control=part)["picture"]
+            for part in parts(controls)
+        )
+        return np.concatenate(list(drawn))
 
-    each = f"{MANY} look-alikes: encoded once, one batch / one by one"
+    each = f"{MANY} look-alikes: encoded once, in batches / one by one"
     return {each: (lambda: np.concatenate([one(control) for control in controls]), batch)}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.animation import Animation
 from mien.edits.crops import size_of
+from mien.edits.draw import BATCH
 from mien.errors import InputError
 from mien.images import Picture
 from mien.ops.pixels import floats_from_pixels
@@ -27,7 +28,6 @@ F32 = NDArray[np.float32]
 FAMILY = "lookalike"
 JUDGE = "arcface"  # the family whose network tells how alike two faces are
 MANY = 16  # drawn where nobody says how many
-BATCH = 32  # faces a call: more would only take memory
 MAX_FACES = 100_000
 TRIES = 50  # drawn for each that is wanted, before a band of likeness is given up
 SIDE = 256  # px of the images that the judge cuts the face out of

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.edits.crops import size_of
+from mien.edits.draw import BATCH
 from mien.edits.ranges import Range, chosen
 from mien.edits.table import laid_out
 from mien.errors import InputError
@@ -25,7 +26,6 @@ F32 = NDArray[np.float32]
 
 FAMILY = "vaegan"
 MIDDLE = (16, 32)  # px: features, neither the shape of the head nor the colours
-BATCH = 8  # pictures a call
 
 
 def block_px(engine: Engine) -> tuple[int, ...]:
