@@ -153,6 +153,38 @@ def test_results_are_written_whole_and_hold_no_nan(gpu: Import, tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_later_try_that_failed_does_not_replace_what_was_timed(gpu: Import) -> None:
+    report = gpu("report")
+
+    def ended(how: str, *rows: dict[str, Any]) -> dict[str, Any]:
+        return {"ended": how, "seconds": 1.0, "at": "noon", "rows": list(rows)}
+
+    def after(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = report.merged({"gatys": old}, {"gatys": new}, ["gatys"])["gatys"]
+        return found
+
+    two = [{"who": "trt", "p50_ms": 2.0}, {"who": "rtx", "p50_ms": 3.0}]
+    compared = [{"who": who, "state": "accepted"} for who in ("trt", "rtx", "ort")]
+    good, died = ended("done", *two), ended("died of SIGKILL", *compared, {"failed": "Killed"})
+    kept = after(good, died)
+    assert kept == {**good, "later": "a later try found less, died of SIGKILL, at noon"}
+    assert "; a later try found less, died" in report.table({"gatys": kept}, dry=False)
+    # Nobody was begun: it ran to its end all the same.
+    late = ended("done", {"who": "trt", "failed": "not tried: the time was up"})
+    assert after(good, late)["rows"] == two
+    assert after(kept, ended("not begun: the time was up")) == kept
+    for new in (
+        ended("done", {"who": "trt", "p50_ms": 1.0}),  # whole, though fewer took part
+        ended("died of SIGKILL", *two, {"failed": "Killed"}),  # died, and has as much
+    ):
+        assert after(good, new) == after(kept, new) == new
+    assert after(died, good) == good
+    # A check is timed nowhere: what did not fail counts.
+    checks = [{"graph": "a", "state": "accepted"}, {"graph": "b", "state": "refused, 0.1"}]
+    less = ended("died of SIGKILL", checks[0], {"graph": "b", "state": "failed"})
+    assert after(ended("done", *checks), less)["rows"] == checks
+
+
 def test_who_kills_a_section_is_left_out_of_its_next_try(
     gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
