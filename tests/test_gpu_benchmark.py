@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from mien_engines import Bundle
-from mien_engines.backends.trt import Trt, TrtSession
+from mien_engines.backends.trt import RtxBf16, Trt, TrtSession
 from mien_engines.errors import DeviceLost
-from tests.engines.fake_gpu import BuildingTrt, FakeDevice, fake_host
+from tests.engines.fake_gpu import BuildingTrt, FakeDevice, fake_host, fake_rtx_host
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "gpu"
@@ -276,7 +276,31 @@ def test_a_plan_that_the_gate_refuses_is_opened_for_timing_and_says_so(
     session, known = gpu("contest").opened(strict, "product", backend, plans)
     assert known["state"].startswith("refused, error inf: the bundle admits no f32")
     np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-4, atol=1e-4)
-    assert [p.name for p in plans.iterdir()] == ["probe-product-trt.plan"]
+    (kept,) = plans.rglob("*.*")
+    monkeypatch.setattr(gpu("contest"), "build_plan", lambda *_, **__: pytest.fail("it is there"))
+    assert gpu("contest")._refused(strict, "product", backend, plans).run(feeds)
+    # Of another GPU it is another plan.
+    monkeypatch.undo()
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(plans.parent / "another"))
+    gpu("contest")._refused(strict, "product", Trt(fake_host(FakeDevice("Other GPU"))), plans)
+    both = list(plans.rglob("*.*"))
+    assert len(both) == 2
+    assert {path.parent for path in both} == {kept.parent}
+
+
+def test_a_refused_plan_is_timed_in_the_form_that_was_refused(
+    gpu: Import, product: Any, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, _, _ = product
+    contest, asked = gpu("contest"), []
+
+    def form_of(bundle: Bundle, graph: str, precision: str, *how: Any) -> Path:
+        asked.append((precision, *how[:2]))
+        return bundle.graph_path(graph)
+
+    monkeypatch.setattr(contest, "form_of", form_of)
+    contest._refused(bundle, "product", RtxBf16(fake_rtx_host()), plans)
+    assert asked == [("bf16", (), ("ConvTranspose",))]
 
 
 def test_a_replayed_frame_copies_and_allocates_nothing(gpu: Import, product: Any) -> None:

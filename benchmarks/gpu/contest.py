@@ -7,6 +7,7 @@ known: who and how is the key, later rows add to earlier ones.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,9 +22,14 @@ from mien_engines import Bundle, backends, build
 from mien_engines.backends.base import Backend, Session
 from mien_engines.backends.ort import OrtSession
 from mien_engines.backends.trt import Trt, TrtSession, unfit
+from mien_engines.building import UNSUPPORTED
+from mien_engines.cache import write_atomic
 from mien_engines.errors import DeviceLost, MienError, NotFinite
 from mien_engines.forms import form_of
 from mien_engines.parity import distance
+from mien_engines.plan_file import PlanKey, graph_digest
+from mien_engines.plan_upkeep import timing_path
+from mien_engines.plans import PlanCache
 from mien_engines.sizes import open_dimensions, profile, sizes_of
 from mien_engines.spec import Precision
 from mien_engines.trt_builder import build_plan
@@ -169,7 +175,7 @@ def raise_if_lost(message: str) -> None:
 
 def _ours(run: Any, subject: Any, truth: Truth, backend: Backend) -> list[Entrant]:
     """How a backend of mien's runs a subject."""
-    session, built = opened(subject.bundle, subject.graph, backend, run.work / "plans")
+    session, built = opened(subject.bundle, subject.graph, backend, run.work / "refused")
     try:
         found = truth.verdict(truth.of(session), backend.precision)
     except NotFinite:
@@ -250,17 +256,34 @@ def opened(bundle: Bundle, graph: str, backend: Backend, plans: Path) -> tuple[S
 
 
 def _refused(bundle: Bundle, graph: str, backend: Trt, plans: Path) -> Session:
-    """Build a plan without the gate: it is for timing, and is never mien's to use."""
-    spec, host = bundle.graph(graph), backend.host
-    kept = plans / f"{bundle.name}-{graph}-{backend.name}.plan"
-    if not kept.exists():
-        assert host.device is not None
-        plans.mkdir(parents=True, exist_ok=True)
-        path = form_of(bundle, graph, backend.precision, (), (), plans)
-        with host.device.use():
-            shapes = profile(spec, sizes_of(bundle.spec, spec, SIZES))
-            kept.write_bytes(build_plan(host.library, path, shapes).plan)
-    return backend.session(spec, kept.read_bytes())
+    """Build a plan as `build` does, without the gate: it is for timing, and never mien's to use."""
+    spec = bundle.graph(graph)
+    key = PlanKey(
+        graph=spec.name,
+        digest=graph_digest(bundle.graph_path(graph)),
+        precision=backend.precision,
+        sizes=sizes_of(bundle.spec, spec, SIZES),
+        **backend.host.machine(),
+    )
+    kept = plans / key.folder / f"{key.name}.plan"
+    if kept.exists():
+        return backend.session(spec, kept.read_bytes())
+    plan = _built(bundle, graph, backend, key)
+    write_atomic(kept, plan)  # the process may be killed meanwhile
+    return backend.session(spec, plan)
+
+
+def _built(bundle: Bundle, graph: str, backend: Trt, key: PlanKey) -> bytes:
+    library, device = backend.host.library, backend.host.device
+    assert device is not None
+    unsupported = UNSUPPORTED.get((library.name, backend.precision), ())
+    # What the builder has timed for the plan that was refused: it chooses as it did.
+    timing = timing_path(PlanCache().root, backend.host.machine())
+    known = timing.read_bytes() if timing.exists() else b""
+    with tempfile.TemporaryDirectory() as folder, device.use():
+        path = form_of(bundle, graph, backend.precision, (), unsupported, Path(folder))
+        shapes = profile(bundle.graph(graph), key.sizes)
+        return build_plan(library, path, shapes, timing=known).plan
 
 
 def replay(session: TrtSession, feeds: Arrays) -> Callable[[], None] | None:
