@@ -211,6 +211,32 @@ def test_who_kills_a_section_is_left_out_of_its_next_try(
     assert (late["ended"], late["rows"], len(tries)) == (run.NOT_BEGUN, [], 2)
 
 
+def test_a_section_builds_into_the_work_folder(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "own"))
+    run, work = gpu("run"), gpu("sections").Run(tmp_path / "work", True, "check")
+    work.clear()
+    said = "import os; print(os.environ['MIEN_CACHE_DIR'])"
+    started(monkeypatch, [sys.executable, "-c", said])
+    assert run.once(work, 60.0) == "done"
+    assert work.log.read_text().strip() == str((tmp_path / "work").resolve() / "cache")
+
+
+def started(
+    monkeypatch: pytest.MonkeyPatch, program: list[str], kind: type = subprocess.Popen
+) -> list[Any]:
+    """Sections run this program instead. Its processes, once they are started."""
+    processes: list[Any] = []
+
+    def popen(command: object, **how: Any) -> Any:
+        processes.append(kind(program, **how))
+        return processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return processes
+
+
 def test_the_one_at_work_is_known_only_where_he_did_not_come_back(
     gpu: Import, tmp_path: Path
 ) -> None:

@@ -103,6 +103,8 @@ def once(run: Run, limit_s: float) -> str:
         process = subprocess.Popen(
             [*command, *(["--dry"] if run.dry else [])],
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            # Plans of random weights, which are none of the user's own.
+            env={**os.environ, "MIEN_CACHE_DIR": str(run.cache)},
         )  # fmt: skip
         try:
             status = process.wait(limit_s)

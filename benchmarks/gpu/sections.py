@@ -80,6 +80,11 @@ class Run:
     def probed(self) -> Path:
         return self.work / "probed.json"
 
+    @property
+    def cache(self) -> Path:
+        """Where mien keeps what it builds meanwhile."""
+        return self.work.resolve() / "cache"
+
     def clear(self) -> None:
         """Forget what an earlier call of this section left."""
         self.rows.parent.mkdir(parents=True, exist_ok=True)
