@@ -477,10 +477,90 @@ def test_calls_take_turns_and_there_is_a_result_before_the_end(gpu: Import) -> N
     order: list[str] = []
     calls = [lambda: order.append("a"), lambda: order.append("b")]
     timing = gpu("timing")
-    results = [[len(one) for one in found] for found in timing.take_turns(calls, 40, 100)]
-    assert results == [[30, 30], [40, 40]]
+    results = [(which, len(found)) for which, found in timing.take_turns(calls, 5, 100)]
+    assert results == [(0, 1), (1, 1), (1, 2), (0, 2), (1, 4), (0, 4), (0, 5), (1, 5)]
     assert order[6:10] == ["a", "b", "b", "a"]
-    assert [[len(o) for o in f] for f in timing.take_turns(calls, 40, 0)][-1] == [30, 30]
+
+
+def test_slow_calls_are_timed_though_the_seconds_are_over(gpu: Import) -> None:
+    timing, slept = gpu("timing"), []
+
+    def slow() -> None:
+        slept.append(1)
+        time.sleep(0.06)
+
+    results = [(which, len(found)) for which, found in timing.take_turns([slow, slow], 40, 0.05)]
+    # A turn to warm up, a turn that counts, and no more.
+    assert results == [(0, 1), (1, 1), (0, 1), (1, 1)]
+    assert len(slept) == 4
+
+
+def test_a_call_that_fails_has_no_more_turns_and_keeps_its_times(gpu: Import) -> None:
+    turns, about = iter(range(100)), []
+
+    def fails_late() -> None:
+        if next(turns) == 3 + 2:  # after warming up and two turns
+            raise RuntimeError("no more")
+
+    @contextlib.contextmanager
+    def around(which: int) -> Iterator[None]:
+        about.append(which)
+        with contextlib.suppress(RuntimeError):
+            yield
+
+    calls = [fails_late, lambda: None]
+    found = list(gpu("timing").take_turns(calls, 8, 100, around))
+    numbers = [(which, len(times)) for which, times in found]
+    assert [n for which, n in numbers if which == 0] == [2, 2, 2]  # lists grow meanwhile
+    assert numbers[-1] == (1, 8)
+    assert (about.count(0), about.count(1)) == (6, 11)
+    with pytest.raises(RuntimeError, match="no more"):
+        turns = iter(range(100))
+        list(gpu("timing").take_turns([fails_late], 8, 100))
+
+
+def test_who_fails_while_he_is_timed_is_a_row_and_the_others_go_on(
+    gpu: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    contest, about = gpu("contest"), []
+    calls = dict.fromkeys(("good", "bad", "lost"), 0)
+
+    def entrant(who: str, error: Exception | None) -> Any:
+        def call() -> None:
+            calls[who] += 1
+            if error is not None and calls[who] == 7:  # compared, warmed up, and timed twice
+                raise error
+
+        return contest.Entrant(who, "resident", call, 1, {"state": "accepted"})
+
+    entrants = {"good": entrant("good", None), "bad": entrant("bad", RuntimeError("out\nof it"))}
+
+    @contextlib.contextmanager
+    def at_work(who: str) -> Iterator[None]:
+        about.append(who)
+        yield
+
+    run = SimpleNamespace(repeats=8, seconds=60, dropped=lambda who: "", about=at_work,
+                          left=lambda: 500.0)  # fmt: skip
+    subject = SimpleNamespace(what="a product", counted=lambda: None)
+    monkeypatch.setattr(contest, "Truth", lambda subject: None)
+    monkeypatch.setattr(
+        contest, "_candidates",
+        lambda *_: [(who, "f32", lambda e=e: [e]) for who, e in entrants.items()],
+    )  # fmt: skip
+    good, bad = gpu("report").settled(contest.contest(run, subject, compiled=False))
+    assert (good["who"], good["state"], good["n"]) == ("good", "accepted", 8)
+    assert (bad["who"], bad["state"], bad["n"]) == ("bad", "failed", 2)
+    assert bad["failed"] == "out of it"
+    assert calls["good"] == 1 + 3 + 8
+    assert about.count("good") == 1 + 3 + 8
+    # Where the GPU is lost nobody goes on in this process.
+    entrants["lost"] = entrant("lost", DeviceLost("the GPU failed: an illegal memory access"))
+    calls = dict.fromkeys(calls, 0)
+    with pytest.raises(DeviceLost):
+        list(contest.contest(run, subject, compiled=False))
+    assert about[-1] == "lost"
 
 
 # Goals

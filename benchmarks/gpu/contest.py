@@ -7,6 +7,7 @@ known: who and how is the key, later rows add to earlier ones.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -125,11 +126,8 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
                 added = enter()
                 for entrant in added:
                     entrant.call()
-            except DeviceLost:
-                raise  # nobody else can use the GPU in this process
             except Exception as error:
-                raise_if_lost(str(error))
-                yield {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+                yield {**key, "failed": said(error)}
                 continue
         for entrant in added:
             row = {**key, "how": entrant.how, "precision": precision, **entrant.found,
@@ -138,12 +136,26 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
                 row |= {"gflop": counted.flops / 1e9, "gb": counted.bytes(precision) / 1e9}
             yield row
         entrants += added
-    for times in take_turns([e.call for e in entrants], run.repeats, run.seconds):
-        for entrant, seconds in zip(entrants, times, strict=True):
-            found = asdict(Times.of(seconds, entrant.steps))
-            if remarks := entrant.remarks():
-                found["remark"] = "; ".join(remarks)
-            yield {**base, "who": entrant.who, "how": entrant.how, **found}
+    failures: dict[int, str] = {}
+
+    @contextlib.contextmanager
+    def at_work(which: int) -> Iterator[None]:
+        """Who fails now has no more turns, and the others go on."""
+        with run.about(entrants[which].who):
+            try:
+                yield
+            except Exception as error:
+                failures[which] = said(error)
+
+    calls = [entrant.call for entrant in entrants]
+    for which, seconds in take_turns(calls, run.repeats, run.seconds, at_work):
+        entrant = entrants[which]
+        found: Row = asdict(Times.of(seconds, entrant.steps)) if seconds else {}
+        if remarks := entrant.remarks():
+            found["remark"] = "; ".join(remarks)
+        if which in failures:
+            found |= {"state": "failed", "failed": failures[which]}
+        yield {**base, "who": entrant.who, "how": entrant.how, **found}
 
 
 def _candidates(
@@ -161,6 +173,15 @@ def _candidates(
         precision: Precision = "fp16" if half else "f32"
         torch.append((who, precision, partial(_theirs, run, subject, truth, who, half, compiled)))
     return [*mien, *torch] if compiled else [*torch, *mien]
+
+
+def said(error: Exception) -> str:
+    """What a row says of an exception. Raises DeviceLost where it means that: nobody else can use
+    the GPU in this process."""
+    if isinstance(error, DeviceLost):
+        raise error
+    raise_if_lost(str(error))
+    return " ".join(str(error).split())[:300] or repr(error)
 
 
 def raise_if_lost(message: str) -> None:

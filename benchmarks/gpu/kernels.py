@@ -48,7 +48,7 @@ def run(
 
     Raises DeviceLost where the GPU answers no one in this process any more.
     """
-    from contest import raise_if_lost
+    from contest import said
 
     bench = (make or Bench)(rounds)
     for case in cases(megabytes, dtypes):
@@ -61,8 +61,7 @@ def run(
             try:
                 row = asdict(row_from(case, bench.check(case), bench.times(case, against)))
             except Exception as error:  # torch's and the driver's have no common base
-                raise_if_lost(str(error))
-                row = {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+                row = {**key, "failed": said(error)}
         yield row
 
 
