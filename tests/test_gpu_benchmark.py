@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import tarfile
@@ -221,6 +222,26 @@ def test_a_section_builds_into_the_work_folder(
     started(monkeypatch, [sys.executable, "-c", said])
     assert run.once(work, 60.0) == "done"
     assert work.log.read_text().strip() == str((tmp_path / "work").resolve() / "cache")
+
+
+class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+    """A process whose waiter is interrupted, as Ctrl-C does it."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return super().wait()
+
+
+def test_who_is_interrupted_leaves_no_process_behind(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, work = gpu("run"), gpu("sections").Run(tmp_path, True, "check")
+    work.clear()
+    processes = started(monkeypatch, ["sleep", "60"], Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.once(work, 50.0)
+    assert processes[0].returncode == -signal.SIGKILL
 
 
 def started(

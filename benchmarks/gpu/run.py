@@ -108,10 +108,12 @@ def once(run: Run, limit_s: float) -> str:
         )  # fmt: skip
         try:
             status = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # Ctrl-C does not reach it: it has a session of its own
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # torch's compilers too
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return f"did not end within {limit_s:.0f} s"
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
