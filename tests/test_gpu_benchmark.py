@@ -212,6 +212,30 @@ def test_who_kills_a_section_is_left_out_of_its_next_try(
     assert (late["ended"], late["rows"], len(tries)) == (run.NOT_BEGUN, [], 2)
 
 
+def test_tries_of_a_section_share_its_time(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, work = gpu("run"), gpu("sections").Run(tmp_path, True, "gatys")
+    clock, given = [1000.0], []
+
+    def once(work: Any, limit_s: float) -> str:
+        given.append(limit_s)
+        clock[0] += 40
+        work._file("now").write_text(f"backend {len(given)}")
+        work.log.write_text("terminate called")
+        return "died of SIGABRT"
+
+    monkeypatch.setattr(run, "once", once)
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
+    found = run.apart(work, 90.0, 2000.0)
+    assert given == [90.0, 50.0]  # 10 s more would be too few
+    assert found["rows"] == [
+        {"who": "backend 2", "failed": "died of SIGABRT: terminate called"}
+    ]
+    assert run.apart(work, 90.0, clock[0] + 30.0)["ended"] == "died of SIGABRT"
+    assert given[2:] == [30.0]  # all of them end sooner
+
+
 def test_a_section_builds_into_the_work_folder(
     gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ from sections import SECTIONS, Run  # noqa: E402
 LIMIT_S = 300.0  # of one section
 LEAST_S = 15.0  # below which none is begun
 NOT_BEGUN = "not begun: the time was up"
+FINE = (report.DONE, NOT_BEGUN)
 
 
 def main() -> int:
@@ -76,27 +77,32 @@ def main() -> int:
 def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
     """Run a section in processes of its own, and return what it found and how it ended.
 
-    Who was at work when a process died is left out of the next.
+    Who was at work when a process died is left out of the next, which has the time that is left.
     """
     began, ended = time.monotonic(), NOT_BEGUN
+    until = min(began + limit_s, ends)
     run.clear()
-    while (left := ends - time.monotonic()) > LEAST_S:
-        print(f"{run.section} ...", flush=True)
-        ended = once(run, min(limit_s, left))
-        culprit = run.at_work()
-        if ended == "done" or not culprit:
+    if ends - began > LEAST_S:
+        ended = once(run, until - began)
+    while ended not in FINE and (culprit := run.at_work()):
+        left = until - time.monotonic()
+        if left < LEAST_S:
+            print(f"{run.section}: {culprit} {ended}", flush=True)
             break
         print(f"{run.section}: {culprit} {ended}; again without it", flush=True)
         run.drop(culprit, f"{ended}: {tail(run.log, 300)}")
+        ended = once(run, left)
     rows = report.read_rows(run.rows)
-    if ended not in ("done", NOT_BEGUN):
-        rows.append({"failed": tail(run.log, 1000)})
+    if ended not in FINE:
+        who = {"who": run.at_work()} if run.at_work() else {}
+        rows.append({**who, "failed": f"{ended}: {tail(run.log, 1000)}"})
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"ended": ended, "seconds": time.monotonic() - began, "at": stamp, "rows": rows}
 
 
 def once(run: Run, limit_s: float) -> str:
     """One process of a section. Returns how it ended."""
+    print(f"{run.section} ...", flush=True)
     command = [sys.executable, __file__, "--section", run.section, "--work", str(run.work)]
     command += ["--until", str(time.monotonic() + limit_s)]
     with run.log.open("w") as log:
@@ -117,7 +123,7 @@ def once(run: Run, limit_s: float) -> str:
             return f"did not end within {limit_s:.0f} s"
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
-    return "done" if status == 0 else f"ended with status {status}"
+    return report.DONE if status == 0 else f"ended with status {status}"
 
 
 def one_section(run: Run) -> int:
