@@ -7,7 +7,8 @@
 Each section is a process of its own: one that fails, hangs or loses the GPU is recorded, begun
 again without the backend that ended it, and the rest goes on. Rows are kept one by one in the work
 folder. The output folder has two files, written after each section: results.json and results.md.
-A later call adds to what the work folder has.
+A later call adds to what the work folder has. The status is 1 where a section was begun and did not
+run to its end.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-results")))
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"))
     parser.add_argument("--work", type=Path, help="where rows, bundles and plans are kept")
     parser.add_argument("--dry", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--only", action="append", choices=list(SECTIONS), help="repeat it")
@@ -62,8 +63,11 @@ def main() -> int:
     wanted = [n for n in options.only or SECTIONS if n not in (options.skip or ())]
     if "machine" not in wanted and not Run(work, options.dry).probed.exists():
         wanted = ["machine", *wanted]  # it asks which backends run here
+    broken = []
     for name in wanted:
         found = apart(Run(work, options.dry, name), options.limit, ends)
+        if found["ended"] not in FINE:
+            broken.append(f"{name} {found['ended']}")
         results = report.merged(results, {name: found}, SECTIONS)
         for folder in (work, options.out):
             report.write(results, folder, dry=options.dry)
@@ -71,7 +75,8 @@ def main() -> int:
         print(report.DRY)
     print("\n".join(report.rows_of(report.goals(results))))
     print(f"\n{options.out / 'results.md'} has all of it")
-    return 0
+    print("".join(f"{line}\n" for line in broken), end="", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
