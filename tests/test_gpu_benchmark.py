@@ -311,6 +311,9 @@ def test_the_one_at_work_is_known_only_where_he_did_not_come_back(
         ("import os; os.abort()", "it died of SIGABRT"),
         ("import time; time.sleep(60)", "it did not answer within"),
         ("raise SystemExit('this GPU is not supported')", "this GPU is not supported"),
+        ("pass", "it gave no answer: it said nothing"),
+        ("print('[3]'); print('bye'); exit()", "it gave no answer"),
+        ("print('{\"alive\": tr')", "it gave no answer"),
     ],
 )
 def test_a_library_that_dies_hangs_or_refuses_is_dropped_with_its_reason(
@@ -324,6 +327,12 @@ def test_a_library_that_dies_hangs_or_refuses_is_dropped_with_its_reason(
     run.probed.write_text(json.dumps({"rtx": found, "trt": {"alive": True, "detail": ""}}))
     assert run.dropped("rtx-fp16") == found["detail"]
     assert run.dropped("trt-fp16") == run.dropped("ort-cuda") == ""
+
+
+def test_what_a_library_prints_as_it_ends_is_not_taken_for_the_answer(gpu: Import) -> None:
+    code = """import atexit; atexit.register(print, "bye"); print('{"alive": true, "detail": ""}')"""
+    found = gpu("probe").probe("rtx", program=[sys.executable, "-c", code])
+    assert found == {"probe": "rtx", "alive": True, "detail": ""}
 
 
 @pytest.fixture
