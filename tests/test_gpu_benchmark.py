@@ -469,9 +469,14 @@ def _initialisers(path: Path) -> list[Any]:
     return [onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer]
 
 
-def test_a_lost_gpu_is_told_by_its_words(gpu: Import) -> None:
-    with pytest.raises(DeviceLost, match="illegal memory access"):
-        gpu("contest").raise_if_lost("CUDA error: an illegal memory access was encountered")
+@pytest.mark.parametrize(
+    "message",
+    ["CUDA error: an illegal memory access was encountered", "Uncorrectable ECC error",
+     "The GPU failed before: a hardware stack error", "cuInit: GPU has fallen off the bus"],
+)  # fmt: skip
+def test_a_lost_gpu_is_told_by_its_words(gpu: Import, message: str) -> None:
+    with pytest.raises(DeviceLost, match=message):
+        gpu("contest").raise_if_lost(message)
     gpu("contest").raise_if_lost("out of memory")
 
 

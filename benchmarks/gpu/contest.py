@@ -25,6 +25,7 @@ from mien_engines.backends.ort import OrtSession
 from mien_engines.backends.trt import Trt, TrtSession, unfit
 from mien_engines.building import UNSUPPORTED
 from mien_engines.cache import write_atomic
+from mien_engines.device import FATAL
 from mien_engines.errors import DeviceLost, MienError, NotFinite
 from mien_engines.forms import form_of
 from mien_engines.parity import distance
@@ -186,11 +187,8 @@ def said(error: Exception) -> str:
 
 def raise_if_lost(message: str) -> None:
     """Raise DeviceLost for words after which the GPU answers no one in this process."""
-    lost = (
-        "the GPU failed", "illegal memory access", "unspecified launch failure",
-        "device-side assert", "misaligned address",
-    )  # fmt: skip
-    if any(words in message for words in lost):
+    lost = ("the gpu failed", *FATAL)  # mien's own words, and drivers'
+    if any(words in message.lower() for words in lost):
         raise DeviceLost(message)
 
 
