@@ -96,6 +96,32 @@ def test_every_graph_is_checked_on_every_backend(tmp_path: Path) -> None:
     assert {row["state"] for row in rows} == {"accepted"}
 
 
+def test_the_reference_of_a_graph_is_opened_once_and_closed(
+    gpu: Import, product: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mien_engines import backends
+
+    sections, opened = gpu("sections"), []
+
+    class Reference:
+        def open(self, *arguments: Any) -> Any:
+            opened.append(backends.get("ort").open(*arguments))
+            return opened[-1]
+
+    fake = SimpleNamespace(
+        REFERENCE="reference", get=lambda n: Reference() if n == "reference" else backends.get(n)
+    )
+    monkeypatch.setattr(sections, "backends", fake)
+    monkeypatch.setattr(sections, "BUILT_IN", tmp_path)
+    run = sections.Run(tmp_path, True, "check")
+    run.clear()
+    rows = list(sections._checked_bundle(run, "product", ["ort", "ov"]))
+    assert [(row["backend"], row["state"]) for row in rows] == [
+        ("ort", "accepted"), ("ov", "accepted"),
+    ]  # fmt: skip
+    assert [session._closed for session in opened] == [True]
+
+
 @pytest.mark.slow
 def test_every_section_runs_and_says_who_was_timed(tmp_path: Path) -> None:
     # The others of torch.compile's differ by their network alone.
@@ -236,9 +262,7 @@ def test_tries_of_a_section_share_its_time(
     monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
     found = run.apart(work, 90.0, 2000.0)
     assert given == [90.0, 50.0]  # 10 s more would be too few
-    assert found["rows"] == [
-        {"who": "backend 2", "failed": "died of SIGABRT: terminate called"}
-    ]
+    assert found["rows"] == [{"who": "backend 2", "failed": "died of SIGABRT: terminate called"}]
     assert run.apart(work, 90.0, clock[0] + 30.0)["ended"] == "died of SIGABRT"
     assert given[2:] == [30.0]  # all of them end sooner
 
@@ -330,7 +354,8 @@ def test_a_library_that_dies_hangs_or_refuses_is_dropped_with_its_reason(
 
 
 def test_what_a_library_prints_as_it_ends_is_not_taken_for_the_answer(gpu: Import) -> None:
-    code = """import atexit; atexit.register(print, "bye"); print('{"alive": true, "detail": ""}')"""
+    answer = """print('{"alive": true, "detail": ""}')"""
+    code = f"import atexit; atexit.register(print, 'bye'); {answer}"
     found = gpu("probe").probe("rtx", program=[sys.executable, "-c", code])
     assert found == {"probe": "rtx", "alive": True, "detail": ""}
 
@@ -580,8 +605,8 @@ def test_a_call_that_fails_has_no_more_turns_and_keeps_its_times(gpu: Import) ->
     assert [n for which, n in numbers if which == 0] == [2, 2, 2]  # lists grow meanwhile
     assert numbers[-1] == (1, 8)
     assert (about.count(0), about.count(1)) == (6, 11)
+    turns = iter(range(100))
     with pytest.raises(RuntimeError, match="no more"):
-        turns = iter(range(100))
         list(gpu("timing").take_turns([fails_late], 8, 100))
 
 

@@ -23,7 +23,7 @@ from mien_engines import Bundle, backends, build
 from mien_engines.backends.base import Backend, Session
 from mien_engines.backends.ort import OrtSession
 from mien_engines.backends.trt import Trt, TrtSession, unfit
-from mien_engines.building import UNSUPPORTED
+from mien_engines.building import PRECISIONS, UNSUPPORTED
 from mien_engines.cache import write_atomic
 from mien_engines.device import FATAL
 from mien_engines.errors import DeviceLost, MienError, NotFinite
@@ -38,7 +38,7 @@ from mien_engines.trt_builder import build_plan
 
 Row = dict[str, Any]
 Arrays = Mapping[str, NDArray]
-TYPED = {"f32": "fp32", "fp16": "fp16", "bf16": "bf16"}
+TYPED = {precision: typed for typed, precision in PRECISIONS.items()}
 SIZES = {"N": (1, 1, 1)}
 AT_ONCE = 16  # steps of a loop at one visit of the host
 LEAST_S = 30.0  # to open and compare a contestant, beside the seconds of the timing
