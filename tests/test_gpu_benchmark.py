@@ -299,6 +299,22 @@ def test_who_is_interrupted_leaves_no_process_behind(
     assert processes[0].returncode == -signal.SIGKILL
 
 
+def test_who_is_terminated_ends_as_if_interrupted(
+    gpu: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = gpu("run")
+    monkeypatch.setattr(sys, "argv", ["run.py", "--dry", "--only", "machine", "--out",
+                                      str(tmp_path / "out"), "--work", str(tmp_path)])  # fmt: skip
+    monkeypatch.setattr(run, "apart", lambda *_: signal.raise_signal(signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("it goes on"))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 128 + signal.SIGTERM
+
+
 def started(
     monkeypatch: pytest.MonkeyPatch, program: list[str], kind: type = subprocess.Popen
 ) -> list[Any]:

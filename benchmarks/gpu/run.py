@@ -57,6 +57,7 @@ def main() -> int:
     work = options.work or Path(tempfile.gettempdir()) / name
     if options.section:
         return one_section(Run(work, options.dry, options.section, options.until))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C does it
     ends = time.monotonic() + options.total
     kept = work / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
