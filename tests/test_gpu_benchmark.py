@@ -394,23 +394,23 @@ def test_a_plan_that_the_gate_refuses_is_opened_for_timing_and_says_so(
 ) -> None:
     bundle, feeds, expected = product
     backend = Trt(fake_host(FakeDevice()))
-    session, known = gpu("contest").opened(bundle, "product", backend, plans)
+    session, known = gpu("opening").opened(bundle, "product", backend, plans)
     np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-4, atol=1e-4)
     assert "state" not in known
     gate = bundle.graph("product").gate.model_copy(update={"tolerance": {"bf16": 1.0}})
     graphs = {"product": bundle.graph("product").model_copy(update={"gate": gate})}
     strict = dataclasses.replace(bundle, spec=bundle.spec.model_copy(update={"graphs": graphs}))
     monkeypatch.setenv("MIEN_CACHE_DIR", str(plans.parent / "another"))  # without that plan
-    session, known = gpu("contest").opened(strict, "product", backend, plans)
+    session, known = gpu("opening").opened(strict, "product", backend, plans)
     assert known["state"].startswith("refused, error inf: the bundle admits no f32")
     np.testing.assert_allclose(session.run(feeds)["y"], expected, rtol=1e-4, atol=1e-4)
     (kept,) = plans.rglob("*.*")
-    monkeypatch.setattr(gpu("contest"), "build_plan", lambda *_, **__: pytest.fail("it is there"))
-    assert gpu("contest")._refused(strict, "product", backend, plans).run(feeds)
+    monkeypatch.setattr(gpu("opening"), "build_plan", lambda *_, **__: pytest.fail("it is there"))
+    assert gpu("opening")._refused(strict, "product", backend, plans).run(feeds)
     # Of another GPU it is another plan.
     monkeypatch.undo()
     monkeypatch.setenv("MIEN_CACHE_DIR", str(plans.parent / "another"))
-    gpu("contest")._refused(strict, "product", Trt(fake_host(FakeDevice("Other GPU"))), plans)
+    gpu("opening")._refused(strict, "product", Trt(fake_host(FakeDevice("Other GPU"))), plans)
     both = list(plans.rglob("*.*"))
     assert len(both) == 2
     assert {path.parent for path in both} == {kept.parent}
@@ -420,14 +420,14 @@ def test_a_refused_plan_is_timed_in_the_form_that_was_refused(
     gpu: Import, product: Any, plans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, _, _ = product
-    contest, asked = gpu("contest"), []
+    opening, asked = gpu("opening"), []
 
     def form_of(bundle: Bundle, graph: str, precision: str, *how: Any) -> Path:
         asked.append((precision, *how[:2]))
         return bundle.graph_path(graph)
 
-    monkeypatch.setattr(contest, "form_of", form_of)
-    contest._refused(bundle, "product", RtxBf16(fake_rtx_host()), plans)
+    monkeypatch.setattr(opening, "form_of", form_of)
+    opening._refused(bundle, "product", RtxBf16(fake_rtx_host()), plans)
     assert asked == [("bf16", (), ("ConvTranspose",))]
 
 
@@ -517,8 +517,8 @@ def _initialisers(path: Path) -> list[Any]:
 )  # fmt: skip
 def test_a_lost_gpu_is_told_by_its_words(gpu: Import, message: str) -> None:
     with pytest.raises(DeviceLost, match=message):
-        gpu("contest").raise_if_lost(message)
-    gpu("contest").raise_if_lost("out of memory")
+        gpu("opening").raise_if_lost(message)
+    gpu("opening").raise_if_lost("out of memory")
 
 
 # Kernels

@@ -49,7 +49,7 @@ def run(
 
     Raises DeviceLost where the GPU answers no one in this process any more.
     """
-    from contest import said
+    from opening import said
 
     bench = (make or Bench)(rounds)
     for case in cases(megabytes, dtypes):

@@ -61,7 +61,7 @@ def _answer(text: str) -> dict[str, Any] | None:
 
 def tried(backend: str, folder: Path) -> dict[str, Any]:
     """Run the product here, in this process."""
-    from contest import opened
+    from opening import opened
 
     from mien_engines import backends
 

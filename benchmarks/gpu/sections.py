@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import TYPED, contest, raise_if_lost
+from contest import contest
 from goals import COMPILED
+from opening import TYPED, raise_if_lost
 from probe import probe
 
 from mien.bundles import BUILT_IN, built_in
