@@ -7,31 +7,27 @@ known: who and how is the key, later rows add to earlier ones.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from opening import opened, said
 
-from mien_engines import Bundle, backends, build
+from mien_engines import backends
 from mien_engines.backends.base import Backend, Session
 from mien_engines.backends.ort import OrtSession
-from mien_engines.backends.trt import Trt, TrtSession, unfit
-from mien_engines.errors import DeviceLost, MienError, NotFinite
-from mien_engines.forms import form_of
+from mien_engines.backends.trt import TrtSession, unfit
+from mien_engines.errors import MienError, NotFinite
 from mien_engines.parity import distance
-from mien_engines.sizes import open_dimensions, profile, sizes_of
 from mien_engines.spec import Precision
-from mien_engines.trt_builder import build_plan
 
 Row = dict[str, Any]
 Arrays = Mapping[str, NDArray]
-TYPED = {"f32": "fp32", "fp16": "fp16", "bf16": "bf16"}
-SIZES = {"N": (1, 1, 1)}
 AT_ONCE = 16  # steps of a loop at one visit of the host
 LEAST_S = 30.0  # to open and compare a contestant, beside the seconds of the timing
 COMPARED = 3  # steps of a loop whose losses are compared
@@ -119,11 +115,8 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
                 added = enter()
                 for entrant in added:
                     entrant.call()
-            except DeviceLost:
-                raise  # nobody else can use the GPU in this process
             except Exception as error:
-                raise_if_lost(str(error))
-                yield {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+                yield {**key, "failed": said(error)}
                 continue
         for entrant in added:
             row = {**key, "how": entrant.how, "precision": precision, **entrant.found,
@@ -132,12 +125,26 @@ def contest(run: Any, subject: Any, *, compiled: bool) -> Iterator[Row]:
                 row |= {"gflop": counted.flops / 1e9, "gb": counted.bytes(precision) / 1e9}
             yield row
         entrants += added
-    for times in take_turns([e.call for e in entrants], run.repeats, run.seconds):
-        for entrant, seconds in zip(entrants, times, strict=True):
-            found = asdict(Times.of(seconds, entrant.steps))
-            if remarks := entrant.remarks():
-                found["remark"] = "; ".join(remarks)
-            yield {**base, "who": entrant.who, "how": entrant.how, **found}
+    failures: dict[int, str] = {}
+
+    @contextlib.contextmanager
+    def at_work(which: int) -> Iterator[None]:
+        """Who fails now has no more turns, and the others go on."""
+        with run.about(entrants[which].who):
+            try:
+                yield
+            except Exception as error:
+                failures[which] = said(error)
+
+    calls = [entrant.call for entrant in entrants]
+    for which, seconds in take_turns(calls, run.repeats, run.seconds, at_work):
+        entrant = entrants[which]
+        found: Row = asdict(Times.of(seconds, entrant.steps)) if seconds else {}
+        if remarks := entrant.remarks():
+            found["remark"] = "; ".join(remarks)
+        if which in failures:
+            found |= {"state": "failed", "failed": failures[which]}
+        yield {**base, "who": entrant.who, "how": entrant.how, **found}
 
 
 def _candidates(
@@ -157,19 +164,9 @@ def _candidates(
     return [*mien, *torch] if compiled else [*torch, *mien]
 
 
-def raise_if_lost(message: str) -> None:
-    """Raise DeviceLost for words after which the GPU answers no one in this process."""
-    lost = (
-        "the GPU failed", "illegal memory access", "unspecified launch failure",
-        "device-side assert", "misaligned address",
-    )  # fmt: skip
-    if any(words in message for words in lost):
-        raise DeviceLost(message)
-
-
 def _ours(run: Any, subject: Any, truth: Truth, backend: Backend) -> list[Entrant]:
     """How a backend of mien's runs a subject."""
-    session, built = opened(subject.bundle, subject.graph, backend, run.work / "plans")
+    session, built = opened(subject.bundle, subject.graph, backend, run.work / "refused")
     try:
         found = truth.verdict(truth.of(session), backend.precision)
     except NotFinite:
@@ -225,42 +222,6 @@ def _theirs(
         Entrant(who, "copies", rival.with_copies, 1, found),
         Entrant(who, "resident", lambda: rival.steps(1), 1, found),
     ]
-
-
-def opened(bundle: Bundle, graph: str, backend: Backend, plans: Path) -> tuple[Session, Row]:
-    """A session, and what is known of its plan. One that the gate refuses is opened all the same,
-    and its row says so."""
-    spec = bundle.graph(graph)
-    if not isinstance(backend, Trt):
-        return backend.open(bundle.graph_path(graph), spec), {}
-    precision = TYPED[backend.precision]
-    sizes = {n: SIZES[n] for n in open_dimensions(spec) if n in SIZES}
-    (plan,) = build(
-        bundle, backend.library_name, precision, [graph], sizes=sizes, host=backend.host
-    ).plans
-    known = {"build_s": plan.seconds, "plan_mb": None if plan.nbytes is None else plan.nbytes / 1e6}
-    if plan.state in ("accepted", "kept"):
-        return backend.open(bundle.graph_path(graph), spec), known
-    if plan.state != "refused":
-        raise_if_lost(plan.detail)
-        raise MienError(f"{plan.state}: {plan.detail}")
-    error = "" if plan.error is None else f", error {plan.error:.2g}"
-    session = _refused(bundle, graph, backend, plans)
-    return session, {**known, "state": f"refused{error}: {plan.detail}"}
-
-
-def _refused(bundle: Bundle, graph: str, backend: Trt, plans: Path) -> Session:
-    """Build a plan without the gate: it is for timing, and is never mien's to use."""
-    spec, host = bundle.graph(graph), backend.host
-    kept = plans / f"{bundle.name}-{graph}-{backend.name}.plan"
-    if not kept.exists():
-        assert host.device is not None
-        plans.mkdir(parents=True, exist_ok=True)
-        path = form_of(bundle, graph, backend.precision, (), (), plans)
-        with host.device.use():
-            shapes = profile(spec, sizes_of(bundle.spec, spec, SIZES))
-            kept.write_bytes(build_plan(host.library, path, shapes).plan)
-    return backend.session(spec, kept.read_bytes())
 
 
 def replay(session: TrtSession, feeds: Arrays) -> Callable[[], None] | None:

@@ -26,6 +26,7 @@ from kernel_cases import DTYPES, LEVEL, MEGABYTES, TOLERANCE, Case, calls_of, ca
 from kernel_works import Call, Work
 
 from mien_engines import kernels
+from mien_engines.errors import ParityFailed
 
 
 def run(
@@ -48,7 +49,7 @@ def run(
 
     Raises DeviceLost where the GPU answers no one in this process any more.
     """
-    from contest import raise_if_lost
+    from opening import said
 
     bench = (make or Bench)(rounds)
     for case in cases(megabytes, dtypes):
@@ -61,8 +62,7 @@ def run(
             try:
                 row = asdict(row_from(case, bench.check(case), bench.times(case, against)))
             except Exception as error:  # torch's and the driver's have no common base
-                raise_if_lost(str(error))
-                row = {**key, "failed": " ".join(str(error).split())[:300] or repr(error)}
+                row = {**key, "failed": said(error)}
         yield row
 
 
@@ -101,15 +101,16 @@ class Bench:
         torch._dynamo.config.cache_size_limit = 256  # every shape is compiled by itself
 
     def check(self, case: Case) -> float:
-        """The error of a kernel against NumPy; an AssertionError where it is too large."""
+        """The error of a kernel against NumPy. Raises ParityFailed where it is too large."""
         work = Work(self, case)
         work.mien()
         self.torch.cuda.synchronize()
         error = work.error()
         limit = LEVEL if case.kernel in ("pixels_from_floats", "paste") else TOLERANCE[case.dtype]
-        assert error <= limit, (
-            f"{case}: off by {error:.2e} of its range, at most {limit:.0e} is right"
-        )
+        if not error <= limit:  # nor is NaN right
+            raise ParityFailed(
+                f"{case.name}: off by {error:.2e} of its range, at most {limit:.0e} is right"
+            )
         return error
 
     def times(self, case: Case, against: Sequence[str]) -> dict[str, list[float]]:

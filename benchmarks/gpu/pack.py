@@ -1,6 +1,6 @@
 """Pack what a GPU machine without a network needs to run the benchmark.
 
-    python benchmarks/gpu/pack.py --out .gpu/bench
+    python benchmarks/gpu/pack.py --out gpu-pack
 
 Writes code/code.tar.xz (sources, prepared graphs, wheels) and zoo/zoo.tar (the bundles that ship,
 which the section `check` alone needs), and prints how large they are. Pictures, tests, documents
@@ -101,7 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(".gpu/bench"))
+    parser.add_argument("--out", type=Path, default=Path("gpu-pack"))
     parser.add_argument("--prepared", type=Path, help="a folder made before; else made now")
     parser.add_argument("--no-wheels", action="store_true", help="the machine has them")
     options = parser.parse_args()

@@ -8,6 +8,7 @@ NumPy. TensorRT-RTX does not list every GPU, and what an unlisted one does is up
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -42,12 +43,25 @@ def probe(
         return {**found, "detail": f"it died of {name}: {last}"[:300]}
     if done.returncode:
         return {**found, "detail": last[:300]}
-    return {**found, **json.loads(done.stdout.strip().splitlines()[-1])}
+    answer = _answer(done.stdout)
+    if answer is None:
+        return {**found, "detail": f"it gave no answer: {last}"[:300]}
+    return {**found, **answer}
+
+
+def _answer(text: str) -> dict[str, Any] | None:
+    """What `main` has printed. Libraries print too, before it and as the process ends."""
+    for line in reversed(text.splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "alive" in found:
+                return found
+    return None
 
 
 def tried(backend: str, folder: Path) -> dict[str, Any]:
     """Run the product here, in this process."""
-    from contest import opened
+    from opening import opened
 
     from mien_engines import backends
 

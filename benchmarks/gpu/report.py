@@ -15,6 +15,8 @@ Results = dict[str, dict[str, Any]]
 # What a row is of. A later row of the same adds to it, or says better.
 KEYS = ("probe", "ceiling", "subject", "who", "how", "bundle", "graph", "backend", "kernel",
         "shape", "dtype", "layout", "mb")  # fmt: skip
+FIGURES = ("p50_ms", "us", "gb_per_s", "tflop_per_s")  # of which a timed row has one
+DONE = "done"  # how a section ends that ran to its end
 DRY = "# Measured on the CPU, tiny: it proves nothing but that it runs\n"
 
 
@@ -39,9 +41,32 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def merged(before: Results, after: Results, order: Iterable[str]) -> Results:
-    """Sections as they were measured last; one that has found nothing replaces none."""
-    kept = before | {n: s for n, s in after.items() if s["rows"] or n not in before}
+    """Sections as they were measured last, each whole: its rows are of one process, or few.
+
+    One that has found less because it failed replaces none; what it replaces not says so in
+    "later".
+    """
+    kept = before | {n: _better(before.get(n), section) for n, section in after.items()}
     return {name: kept[name] for name in order if name in kept}
+
+
+def _better(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    if old is None:
+        return new
+    if not new["rows"]:
+        return old
+    had, has = _worth(old), _worth(new)
+    # One that ran to its end may have timed nobody at all: for want of time, or of a GPU.
+    if has >= had or (new["ended"] == DONE and (has[0] or not had[0])):
+        return new
+    return {**old, "later": f"a later try found less, {new['ended']}, at {new['at']}"}
+
+
+def _worth(section: dict[str, Any]) -> tuple[int, int]:
+    """How many rows are timed, and how many are of something that did not fail."""
+    rows = section["rows"]
+    timed = sum(any(name in row for name in FIGURES) for row in rows)
+    return timed, sum("failed" not in row and row.get("state") != "failed" for row in rows)
 
 
 def write(results: Results, folder: Path, *, dry: bool) -> None:
@@ -61,7 +86,8 @@ def table(results: Results, *, dry: bool) -> str:
     if parts := rooflines(results):
         lines += ["\n## Part of the roofline", *rows_of(parts)]
     for name, found in results.items():
-        lines += [f"\n## {name}\n", f"{found['ended']}, {found['seconds']:.0f} s"]
+        later = f"; {found['later']}" if "later" in found else ""
+        lines += [f"\n## {name}\n", f"{found['ended']}, {found['seconds']:.0f} s{later}"]
         lines += rows_of(found["rows"])
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,8 @@
 Each section is a process of its own: one that fails, hangs or loses the GPU is recorded, begun
 again without the backend that ended it, and the rest goes on. Rows are kept one by one in the work
 folder. The output folder has two files, written after each section: results.json and results.md.
-A later call adds to what the work folder has.
+A later call adds to what the work folder has. The status is 1 where a section was begun and did not
+run to its end.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ from sections import SECTIONS, Run  # noqa: E402
 LIMIT_S = 300.0  # of one section
 LEAST_S = 15.0  # below which none is begun
 NOT_BEGUN = "not begun: the time was up"
+FINE = (report.DONE, NOT_BEGUN)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-results")))
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"))
     parser.add_argument("--work", type=Path, help="where rows, bundles and plans are kept")
     parser.add_argument("--dry", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--only", action="append", choices=list(SECTIONS), help="repeat it")
@@ -55,14 +57,18 @@ def main() -> int:
     work = options.work or Path(tempfile.gettempdir()) / name
     if options.section:
         return one_section(Run(work, options.dry, options.section, options.until))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C does it
     ends = time.monotonic() + options.total
     kept = work / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     wanted = [n for n in options.only or SECTIONS if n not in (options.skip or ())]
     if "machine" not in wanted and not Run(work, options.dry).probed.exists():
         wanted = ["machine", *wanted]  # it asks which backends run here
+    broken = []
     for name in wanted:
         found = apart(Run(work, options.dry, name), options.limit, ends)
+        if found["ended"] not in FINE:
+            broken.append(f"{name} {found['ended']}")
         results = report.merged(results, {name: found}, SECTIONS)
         for folder in (work, options.out):
             report.write(results, folder, dry=options.dry)
@@ -70,50 +76,60 @@ def main() -> int:
         print(report.DRY)
     print("\n".join(report.rows_of(report.goals(results))))
     print(f"\n{options.out / 'results.md'} has all of it")
-    return 0
+    print("".join(f"{line}\n" for line in broken), end="", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def apart(run: Run, limit_s: float, ends: float) -> dict[str, Any]:
     """Run a section in processes of its own, and return what it found and how it ended.
 
-    Who was at work when a process died is left out of the next.
+    Who was at work when a process died is left out of the next, which has the time that is left.
     """
     began, ended = time.monotonic(), NOT_BEGUN
+    until = min(began + limit_s, ends)
     run.clear()
-    while (left := ends - time.monotonic()) > LEAST_S:
-        print(f"{run.section} ...", flush=True)
-        ended = once(run, min(limit_s, left))
-        culprit = run.at_work()
-        if ended == "done" or not culprit:
+    if ends - began > LEAST_S:
+        ended = once(run, until - began)
+    while ended not in FINE and (culprit := run.at_work()):
+        left = until - time.monotonic()
+        if left < LEAST_S:
+            print(f"{run.section}: {culprit} {ended}", flush=True)
             break
         print(f"{run.section}: {culprit} {ended}; again without it", flush=True)
         run.drop(culprit, f"{ended}: {tail(run.log, 300)}")
+        ended = once(run, left)
     rows = report.read_rows(run.rows)
-    if ended not in ("done", NOT_BEGUN):
-        rows.append({"failed": tail(run.log, 1000)})
+    if ended not in FINE:
+        who = {"who": run.at_work()} if run.at_work() else {}
+        rows.append({**who, "failed": f"{ended}: {tail(run.log, 1000)}"})
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"ended": ended, "seconds": time.monotonic() - began, "at": stamp, "rows": rows}
 
 
 def once(run: Run, limit_s: float) -> str:
     """One process of a section. Returns how it ended."""
+    print(f"{run.section} ...", flush=True)
     command = [sys.executable, __file__, "--section", run.section, "--work", str(run.work)]
     command += ["--until", str(time.monotonic() + limit_s)]
     with run.log.open("w") as log:
         process = subprocess.Popen(
             [*command, *(["--dry"] if run.dry else [])],
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            # Plans of random weights, which are none of the user's own.
+            env={**os.environ, "MIEN_CACHE_DIR": str(run.cache)},
         )  # fmt: skip
         try:
             status = process.wait(limit_s)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # Ctrl-C does not reach it: it has a session of its own
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # torch's compilers too
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return f"did not end within {limit_s:.0f} s"
     if status < 0:
         return f"died of {signal.Signals(-status).name}"
-    return "done" if status == 0 else f"ended with status {status}"
+    return report.DONE if status == 0 else f"ended with status {status}"
 
 
 def one_section(run: Run) -> int:

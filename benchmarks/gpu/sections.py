@@ -8,14 +8,15 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import contest, raise_if_lost
+from contest import contest
 from goals import COMPILED
+from opening import TYPED, raise_if_lost
 from probe import probe
 
 from mien.bundles import BUILT_IN, built_in
@@ -30,7 +31,6 @@ Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 GPU_BACKENDS = ("ort-cuda", "trt", "trt-fp16", "trt-bf16", "rtx", "rtx-fp16", "rtx-bf16")
 DRY_BACKENDS = ("ort", "ov")
-TYPED = {"f32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 VERSIONS = ("torch", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx-cu13-libs",
             "pycuda", "numpy")  # fmt: skip
 
@@ -79,6 +79,11 @@ class Run:
     @property
     def probed(self) -> Path:
         return self.work / "probed.json"
+
+    @property
+    def cache(self) -> Path:
+        """Where mien keeps what it builds meanwhile."""
+        return self.work.resolve() / "cache"
 
     def clear(self) -> None:
         """Forget what an earlier call of this section left."""
@@ -188,20 +193,26 @@ def check(run: Run) -> Iterator[Row]:
     for backend in run.backends:
         if reason := run.dropped(backend):
             yield {"backend": backend, "failed": reason}
-            continue
-        for name in names:
-            yield from _checked_bundle(run, name, backend)
+    taking_part = [backend for backend in run.backends if not run.dropped(backend)]
+    for name in names:
+        yield from _checked_bundle(run, name, taking_part)
 
 
-def _checked_bundle(run: Run, name: str, backend: str) -> Iterator[Row]:
+def _checked_bundle(run: Run, name: str, names: Sequence[str]) -> Iterator[Row]:
+    """names: of the backends. Each graph's reference is opened once for all of them."""
     bundle = Bundle.open(BUILT_IN / name)
-    reference = backends.get(backends.REFERENCE)
-    opened = {g: reference.open(bundle.graph_path(g), s) for g, s in bundle.spec.graphs.items()}
-    referee = Referee(bundle, opened.__getitem__)
-    for graph in list(opened)[: 1 if run.dry else None]:
-        with run.about(backend):
-            found = _checked(bundle, graph, backend, referee, opened[graph])
-        yield {"bundle": name, "graph": graph, "backend": backend, **found}
+
+    def reference(graph: str) -> Session:
+        backend = backends.get(backends.REFERENCE)
+        return backend.open(bundle.graph_path(graph), bundle.graph(graph))
+
+    referee = Referee(bundle, reference)
+    for graph in list(bundle.spec.graphs)[: 1 if run.dry else None]:
+        with reference(graph) as judge:
+            for backend in names:
+                with run.about(backend):
+                    found = _checked(bundle, graph, backend, referee, judge)
+                yield {"bundle": name, "graph": graph, "backend": backend, **found}
 
 
 def _checked(bundle: Bundle, graph: str, name: str, referee: Referee, judge: Session) -> Row:

@@ -93,9 +93,10 @@ def gatys(work: Path, *, tiny: bool) -> Subject:
     side = 64 if tiny else 512
     what = f"Gatys {side} px, {'a small VGG' if tiny else 'VGG-19'}, random weights"
     subject = _subject(what, bundle, GATYS_STEP, lambda: _gatys(Drawn(), tiny)[0])
-    targets = Ort().open(bundle.graph_path("gatys_targets"), bundle.graph("gatys_targets"))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 1, side, side, 3), np.uint8)
-    found = targets.run({"content": pictures[0], "style": pictures[1]})
+    targets = "gatys_targets"
+    with Ort().open(bundle.graph_path(targets), bundle.graph(targets)) as session:
+        found = session.run({"content": pictures[0], "style": pictures[1]})
     feeds = {name: found.get(name, value) for name, value in subject.feeds.items()}
     return dataclasses.replace(subject, feeds=feeds)
 
@@ -131,9 +132,10 @@ def prepare(work: Path, folder: Path, *, tiny: bool) -> None:
 
 
 def _transfer(checkpoint: Path) -> list[Graph]:
+    from mien_export.content import Extras
     from mien_export.families import adain
 
-    return list(adain.content(checkpoint, _NoExtras()).graphs)  # type: ignore[arg-type]
+    return list(adain.content(checkpoint, Extras()).graphs)
 
 
 def _generator(drawn: Drawn, tiny: bool) -> Networks:
@@ -200,10 +202,6 @@ def _without_biases(module: nn.Module) -> None:
     for name, tensor in module.named_parameters():
         if name.endswith("bias"):
             tensor.data.zero_()
-
-
-class _NoExtras:
-    def only(self, *names: str, **options: object) -> None: ...
 
 
 def _bundle(work: Path, name: str, networks: Callable[[], Networks]) -> Bundle:

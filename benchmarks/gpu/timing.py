@@ -10,14 +10,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 
 import torch
 
 Call = Callable[[], object]
-WARM_UP = 3
-FIRST = 30  # turns after which there is a first result
+WARM_UP = 3  # turns
+WARM_UP_PART = 0.2  # of the seconds, after which none of these is begun
 FOR_P99 = 200  # samples, fewer of which have no 99th percentile
 WAIT_CYCLES = 2_000_000  # of the device's clock, a millisecond: longer than launching takes
 ROTATED_BYTES = 512 << 20  # together, of arrays that take turns: far beyond any L2
@@ -50,29 +51,45 @@ class Times:
 
 
 def take_turns(
-    calls: Sequence[Call], repeats: int, seconds: float
-) -> Iterator[Sequence[Sequence[float]]]:
+    calls: Sequence[Call],
+    repeats: int,
+    seconds: float,
+    around: Callable[[int], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[tuple[int, Sequence[float]]]:
     """Seconds of every call, A B C, B C A, C A B, so that a busy machine is busy for all.
 
-    Gives what there is after FIRST turns, and all of it after `repeats`, or once FIRST turns were
-    taken and the seconds have passed.
+    Gives which call and its times when it has 1, 2, 4, 8 ... of them, and of all at the end: after
+    `repeats` turns, or once the seconds have passed and each was called.
+
+    Args:
+        around: entered around each call, outside of its time. Where it holds back an exception,
+            that call has no more turns: what it has is given then.
     """
-    for call in calls:
-        for _ in range(WARM_UP):
-            call()
     times: list[list[float]] = [[] for _ in calls]
-    ends = time.perf_counter() + seconds
-    for turn in range(repeats):
+    left = set(range(len(calls)))
+    began = time.perf_counter()
+    for turn in range(-WARM_UP, repeats):
+        if turn < 0 and time.perf_counter() - began > WARM_UP_PART * seconds:
+            continue  # slow calls gain little by it
         for i in range(len(calls)):
             which = (turn + i) % len(calls)
-            began = time.perf_counter()
-            calls[which]()
-            times[which].append(time.perf_counter() - began)
-        if turn + 1 == FIRST:
-            yield times
-        if turn + 1 >= FIRST and time.perf_counter() > ends:
-            break
-    yield times
+            over = turn > 0 and time.perf_counter() - began > seconds
+            if over or which not in left:
+                continue
+            took = None
+            with around(which):
+                start = time.perf_counter()
+                calls[which]()
+                took = time.perf_counter() - start
+            if took is None:
+                left.remove(which)
+                yield which, times[which]
+            elif turn >= 0:
+                times[which].append(took)
+                if len(times[which]).bit_count() == 1:  # a power of two
+                    yield which, times[which]
+    for which in sorted(left):
+        yield which, times[which]
 
 
 def copy_ceiling(device: str, nbytes: int, repeats: int) -> dict[str, float]:

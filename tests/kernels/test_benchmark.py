@@ -7,10 +7,13 @@ import importlib
 import math
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+
+from mien_engines.errors import ParityFailed
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "gpu"
 
@@ -84,3 +87,30 @@ def test_errors_are_of_the_range(bench: ModuleType, monkeypatch: pytest.MonkeyPa
     levels = np.array([127, 127, 0], np.uint8).reshape(1, 1, 3)
     nearest = script("kernel_works", monkeypatch)._closest(found, levels)[:, 0, 0]
     np.testing.assert_allclose(nearest, [0, 0.5001 / 127.5 - 0.5 / 127.5, -1], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype", "error", "good"),
+    [
+        ("adain", "float32", 1e-5, True),
+        ("adain", "float32", 1e-3, False),
+        ("adain", "float16", 1e-3, True),
+        ("paste", "float32", 1 / 255, True),
+        ("mix", "float32", math.nan, False),
+    ],
+)
+def test_a_kernel_that_is_off_is_refused_whatever_python_leaves_out(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch,
+    kernel: str, dtype: str, error: float, good: bool,
+) -> None:  # fmt: skip
+    measured = script("kernels", monkeypatch)
+    work = SimpleNamespace(mien=lambda: None, error=lambda: error)
+    monkeypatch.setattr(measured, "Work", lambda *_: work)
+    gpu: Any = object.__new__(measured.Bench)
+    gpu.torch = SimpleNamespace(cuda=SimpleNamespace(synchronize=lambda: None))
+    case = bench.Case(kernel, (8, 8, 3), dtype)
+    if good:
+        assert gpu.check(case) == error
+    else:
+        with pytest.raises(ParityFailed, match=f"{kernel} .*: off by"):
+            gpu.check(case)
