@@ -67,12 +67,14 @@ def test_the_accuracy_stands_beside_the_speed(report: BenchReport) -> None:
     for case in report.cases:
         assert case.accuracy is not None
         assert case.accuracy.tolerance is not None
+        assert case.accuracy.value is not None
         assert case.accuracy.passed == (case.accuracy.value <= case.accuracy.tolerance)
         if case.who == "ort":
             assert case.accuracy.value == 0
     for case in report.cases:
         if case.who == "ov-bf16" and case.work == "tiny/linear":
             assert case.accuracy is not None
+            assert case.accuracy.value is not None
             assert case.accuracy.value > 1e-5  # eight bits are seen
 
 
@@ -105,16 +107,37 @@ def test_a_report_comes_back_from_its_file_as_it_was(report: BenchReport, tmp_pa
     path = report.save(tmp_path / "report.json")
     assert BenchReport.load(path) == report
     record = json.loads(path.read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert set(record["cases"][0]) == set(Case.model_fields)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_of_version_1_says_not_finite_by_minus_1(
+    report: BenchReport, tmp_path: Path
+) -> None:
+    record = json.loads(report.model_dump_json())
+    for case, value in zip(record["cases"], (-1.0, -0.25, 0.5), strict=False):
+        case["accuracy"]["value"] = value
+    record["cases"][3:] = []
+    record["schema_version"] = 1
+    (tmp_path / "old.json").write_text(json.dumps(record))
+    found = BenchReport.load(tmp_path / "old.json")
+    accuracies = [case.accuracy for case in found.cases if case.accuracy is not None]
+    assert [accuracy.value for accuracy in accuracies] == [None, -0.25, 0.5][: len(accuracies)]
+    assert accuracies[0].shown == "not finite"
+    # Since then -1 is a number like others: of a search that found a loss of 0.
+    again = found.model_dump(mode="json")
+    again["cases"][0]["accuracy"]["value"] = -1.0
+    (first, *_) = BenchReport.model_validate(again).cases
+    assert first.accuracy is not None
+    assert first.accuracy.value == -1
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda record: record.pop("cases"), "cases"),
-        (lambda record: record.update(schema_version=2), "schema_version"),
+        (lambda record: record.update(schema_version=3), "schema_version"),
         (lambda record: record.update(extra=1), "extra"),
         (lambda record: record["cases"][0].update(per_second="fast"), r"cases\.0\.per_second"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,6 +57,23 @@ def test_codes_are_compared_by_their_distance_alone(rng: np.random.Generator) ->
     assert found.value == pytest.approx(0.25 / (code.max() - code.min()), rel=1e-5)
     assert found.detail == ""
     assert accuracy(code, code).value == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "value", "said"),
+    [([0.75, 0.25], -0.25, "-0.25"), ([1.0, 0.6], 0.2, "0.2"), ([0.0, 0.0], -1.0, "-1"),
+     ([np.nan, 0.5], None, "not finite"), ([np.inf, 0.5], None, "not finite")],
+)  # fmt: skip
+def test_a_search_may_find_a_lower_loss_than_the_reference(
+    loss: list[float], value: float | None, said: str
+) -> None:
+    def found(losses: list[float]) -> SimpleNamespace:
+        return SimpleNamespace(loss=np.array(losses, np.float32))
+
+    assert (got := accuracy(found(loss), found([1.0, 0.5]))).value == (
+        None if value is None else pytest.approx(value, rel=1e-5)
+    )
+    assert got.shown == said
 
 
 def test_pictures_are_compared_by_levels_and_psnr_too(rng: np.random.Generator) -> None:

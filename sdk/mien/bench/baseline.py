@@ -107,7 +107,7 @@ def broken(
             continue
         after = has[key]
         if before and after and before.passed and after.passed is False:
-            value = "not finite" if after.value < 0 else f"off by {after.value:.2g}"
+            value = after.shown if after.value is None else f"off by {after.shown}"
             yield (
                 f"{name} passed its gate in the baseline and does not now: {value}, "
                 f"{after.tolerance} allowed"

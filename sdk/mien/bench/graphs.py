@@ -32,7 +32,7 @@ MEASURES = {
 class Contestant:
     """Who is timed. new_call: makes a call for one caller.
 
-    feeds: what a call is fed, for counting; none where a call is a whole verb.
+    shapes: of what a call is fed, for counting; none where a call is a whole verb.
     """
 
     who: str
@@ -84,7 +84,7 @@ def graph_contestants(
             continue
         accuracy = Accuracy(
             measure=MEASURES[spec.gate.kind],
-            value=result.worst if np.isfinite(result.worst) else -1.0,
+            value=result.worst,
             tolerance=result.tolerance,
             passed=result.passed,
             detail=result.detail,

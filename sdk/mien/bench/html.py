@@ -112,7 +112,7 @@ def _work(report: BenchReport, work: str) -> str:
 def _case_row(case: Case) -> list[str]:
     s, a = case.summary, case.accuracy
     passed = "" if a is None or a.passed is None else "good" if a.passed else "bad"
-    off = "" if a is None else "not finite" if a.value < 0 else f"{a.value:.2g}"
+    off = "" if a is None else a.shown
     return [
         cell(case.who + (" (overloaded)" if case.overloaded else "")),
         cell(case.precision, "words"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from mien.bench.allocations import Allocations
 from mien.bench.ratios import Comparison
@@ -16,7 +17,6 @@ from mien.errors import CorruptFile, InputError
 from mien_engines.backends import LISTING
 from mien_engines.spec import Precision
 
-SCHEMA_VERSION = 1
 LIVE = "live"  # the work that timelines are of
 ON_GPU = ("ort-cuda", "trt", "rtx")  # how names of backends begin that run on a GPU
 
@@ -69,15 +69,26 @@ class Settings(_Record):
 class Accuracy(_Record):
     """How far the contestant that was timed is from ONNX Runtime in float32.
 
-    value: in the words of measure. tolerance, passed: of the bundle's gate; None where there is no
-    gate, as for a whole verb.
+    value: in the words of measure, below 0 where a loss is lower than the reference's; None where
+    it is not finite. tolerance, passed: of the bundle's gate; None where there is no gate, as for a
+    whole verb.
     """
 
     measure: str
-    value: float
+    value: float | None
     tolerance: float | None = None
     passed: bool | None = None
     detail: str = ""
+
+    @field_validator("value")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    @property
+    def shown(self) -> str:
+        """The value, for people."""
+        return "not finite" if self.value is None else f"{self.value:.2g}"
 
 
 class Counts(_Record):
@@ -202,7 +213,7 @@ class BenchReport(_Record):
         now, and results that no longer pass their gate.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     made: str
     computer: Computer
     settings: Settings
@@ -217,6 +228,17 @@ class BenchReport(_Record):
     roof: Roof | None = None
     memory: Memory | None = None
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, record: Any) -> Any:
+        """It wrote -1 for what is not finite, and is the same otherwise."""
+        if not isinstance(record, dict) or record.get("schema_version") != 1:
+            return record
+        cases = record.get("cases")
+        if isinstance(cases, list):
+            record = record | {"cases": [_finite_of_version_1(case) for case in cases]}
+        return record | {"schema_version": 2}
 
     @property
     def regressions(self) -> tuple[Comparison, ...]:
@@ -265,6 +287,13 @@ def sent(cases: Sequence[Case]) -> str:
     """At which rate a work was sent its requests; nothing where it was no server."""
     rate = next((case.rate for case in cases if case.rate is not None), None)
     return "" if rate is None else f", {rate:g} requests a second"
+
+
+def _finite_of_version_1(case: Any) -> Any:
+    accuracy = case.get("accuracy") if isinstance(case, dict) else None
+    if not isinstance(accuracy, dict) or accuracy.get("value") != -1:
+        return case
+    return case | {"accuracy": accuracy | {"value": None}}
 
 
 def is_ours(who: str) -> bool:

@@ -92,7 +92,7 @@ def _times(case: Case) -> list[str]:
 
 def _call(report: BenchReport, case: Case) -> list[str]:
     a, part, held = case.accuracy, reached(case, report.roof), case.allocations
-    off = "" if a is None else "not finite" if a.value < 0 else f"{a.value:.2g}"
+    off = "" if a is None else a.shown
     if a is not None and a.passed is not None:
         off = f"[{'green' if a.passed else 'red'}]{off}[/]"
     return [
