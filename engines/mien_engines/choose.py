@@ -100,7 +100,7 @@ def measure(
     referee: Referee,
     open_graph: Opener,
 ) -> tuple[Choice, Session]:
-    """Time every candidate; the fastest that passes the gate is chosen.
+    """Time every candidate; the fastest that passes the gate is chosen, the others are closed.
 
     Where the bundle has no sample inputs, nothing can be compared: the reference is chosen.
 
@@ -108,7 +108,31 @@ def measure(
         ParityFailed: the only candidate is too far from the reference, or cannot be compared.
         EngineError: no candidate runs.
     """
-    judge = open_graph(reference, graph)
+    opened: list[Session] = []
+    chosen: Session | None = None
+
+    def open_kept(backend: Backend) -> Session:
+        opened.append(open_graph(backend, graph))
+        return opened[-1]
+
+    try:
+        choice, chosen = _fastest(graph, candidates, reference, referee, open_kept)
+        return choice, chosen
+    finally:
+        for session in opened:
+            if session is not chosen:
+                session.close()
+
+
+def _fastest(
+    graph: str,
+    candidates: Sequence[Backend],
+    reference: Backend,
+    referee: Referee,
+    open_session: Callable[[Backend], Session],
+) -> tuple[Choice, Session]:
+    """The choice of `measure`, and its session; whoever asks closes the others."""
+    judge = open_session(reference)
     try:
         feeds = referee.feeds(graph)
     except ParityFailed as error:
@@ -121,7 +145,7 @@ def measure(
     trials: list[_Trial] = []
     for backend in candidates:
         try:
-            session = judge if backend is reference else open_graph(backend, graph)
+            session = judge if backend is reference else open_session(backend)
             trials.append(_Trial(backend, session, _seconds_per_call(session, feeds)))
         except MienError as error:
             refused[backend.name] = error

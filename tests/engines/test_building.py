@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,8 @@ from tests.engines.fake_gpu import (
 
 import mien
 import mien_engines
-from mien_engines import Bundle, backends, building
+from mien_engines import Bundle, Engine, backends, building, choose
+from mien_engines.backends.base import Session
 from mien_engines.backends.trt import Host, Trt
 from mien_engines.building import adopt, build
 from mien_engines.errors import (
@@ -193,7 +194,7 @@ def test_the_choice_is_made_anew_after_a_build(host: Host, tiny: Bundle) -> None
 def test_a_graph_that_trt_fails_goes_to_the_next_backend_and_the_report_says_why(
     host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch, broken: Any, reason: str
 ) -> None:
-    """E11, where no backend was asked for; the one that was asked for is never replaced."""
+    """Where no backend was asked for; the one that was asked for is never replaced."""
     whole = FakeBuilder.build_serialized_network
 
     def fails(self: FakeBuilder, network: Any, config: Any) -> bytes | None:
@@ -226,6 +227,29 @@ def test_a_graph_that_trt_fails_goes_to_the_next_backend_and_the_report_says_why
         mien_engines.open(tiny, "trt") as asked,
     ):
         asked.run("linear", x=x)
+
+
+@pytest.mark.parametrize("fastest", ["trt", "ort"])
+@pytest.mark.parametrize("graph", ["linear", "descent"])
+def test_who_is_not_chosen_holds_no_memory_of_the_device(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch, graph: str, fastest: str
+) -> None:
+    device = host.device
+    assert isinstance(device, FakeDevice)
+
+    def seconds(session: Session, feeds: Mapping[str, Any]) -> float:
+        held = session.loop(feeds).step if session.spec.state else lambda: session.run(feeds)
+        held()
+        return 0.5 if session.backend.name == fastest else 1.0
+
+    build(tiny, "trt", graphs=[graph])
+    assert device.leaked == {}
+    monkeypatch.setattr(choose, "_seconds_per_call", seconds)
+    candidates = [backends.get("trt"), backends.get("ort")]
+    with Engine(tiny, candidates, candidates[1], threads=1) as engine:
+        assert engine.backend_of(graph) == fastest
+        assert bool(device.leaked) == (fastest == "trt")
+    assert device.leaked == {}
 
 
 def test_a_plan_from_elsewhere_is_adopted_when_it_is_trusted(
@@ -381,7 +405,7 @@ def test_a_plan_that_must_allocate_as_it_runs_is_built_and_run_uncaptured(
 def test_where_nothing_can_be_written_plans_run_from_memory(
     host: Host, tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E3: no folder, and still the plans of this process, which says so."""
+    """No folder, and still the plans of this process, which says so."""
     (tmp_path / "file").write_text("no folder can be made below a file")
     monkeypatch.setenv("MIEN_CACHE_DIR", str(tmp_path / "file" / "cache"))
     (plan,) = build(tiny, "trt", graphs=["linear"]).plans

@@ -21,6 +21,7 @@ from mien_engines.errors import (
     BackendUnavailable,
     BuildFailed,
     EngineError,
+    MienError,
     ParityFailed,
     RunError,
 )
@@ -41,13 +42,22 @@ class FaultyBackend(Ort):
         self.name = name  # type: ignore[misc]
         self.precision = precision  # type: ignore[misc]
         self.fault, self.call = fault, call
-        self.opened = 0
+        self.sessions: list[FaultySession] = []
+
+    @property
+    def opened(self) -> int:
+        return len(self.sessions)
+
+    @property
+    def held(self) -> int:
+        """Sessions that are not closed."""
+        return sum(not session._closed for session in self.sessions)
 
     def open_impl(self, path: Path, spec: GraphSpec, threads: int, cache: Path | None) -> Session:
-        self.opened += 1
         sound = super().open_impl(path, spec, threads, cache)
         assert isinstance(sound, OrtSession)
-        return FaultySession(spec, self, sound)
+        self.sessions.append(FaultySession(spec, self, sound))
+        return self.sessions[-1]
 
 
 class FaultySession(Session):
@@ -147,6 +157,21 @@ def test_the_next_one_steps_in_for_a_faulty_backend(tiny: Bundle) -> None:
     assert choice.backend == "good"
     assert choice.seconds is not None
     assert set(choice.refused) == {"bad", "ort"}
+
+
+@pytest.mark.parametrize("graph", ["linear", "descent"])
+def test_only_the_session_that_was_chosen_stays_open(tiny: Bundle, graph: str) -> None:
+    reference = FaultyBackend("ort", slow)
+    good = FaultyBackend("good", honest)
+    others = [FaultyBackend(fault.__name__, fault) for fault in (lie, nan, fail)]
+    with Engine(tiny, [*others, good, reference], reference, threads=1) as engine:
+        assert engine.backend_of(graph) == "good"
+        assert [backend.opened for backend in (*others, good, reference)] == 5 * [1]
+        assert [backend.held for backend in (*others, good, reference)] == [0, 0, 0, 1, 0]
+    assert good.held == 0
+    with pytest.raises(MienError):
+        Engine(tiny, [others[0]], reference, threads=1).session(graph)
+    assert others[0].held + reference.held == 0
 
 
 def test_a_backend_that_lies_later_is_found_by_the_loop(tiny: Bundle) -> None:

@@ -498,7 +498,7 @@ def test_83_orphans_of_killed_writers_are_swept(plans: PlanCache) -> None:
 
 
 def test_what_killed_builders_left_is_swept_after_an_hour(plans: PlanCache) -> None:
-    """E12: locks, notes of who holds them, parts, kernels without a plan, empty folders."""
+    """Locks, notes of who holds them, parts, kernels without a plan, empty folders."""
     folder, empty = plans.path(KEY).parent, plans.root / "mix-0"
     plans.store(header(b"plan"), b"plan")
     plans.path(KEY).with_suffix(".kernels").write_bytes(b"of the plan")
