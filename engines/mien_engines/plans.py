@@ -158,12 +158,17 @@ class PlanCache:
 
     def trim(self, kept: Path | None = None) -> list[Path]:
         """Remove what was used least recently, until the rest is within the limit."""
-        return trim(self.root, self.limit_bytes, kept)
+        removed: list[Path] = []
+        with _upkeep(self.root):
+            removed += trim(self.root, self.limit_bytes, kept)
+        return removed
 
     def tidy(self, machine: Mapping[str, Any]) -> list[Path]:
         """Remove what this GPU has no more use for, and what killed builders have left."""
-        removed = clear_stale(self.root, machine)
-        sweep(self.root)
+        removed: list[Path] = []
+        with _upkeep(self.root):
+            removed += clear_stale(self.root, machine)
+            sweep(self.root)
         return removed
 
     def check_owner(self, path: Path) -> None:
@@ -188,6 +193,15 @@ class PlanCache:
                     f"others than you can write {place}",
                     hint=f"Remove it, or type: chmod go-w {place}; then build the plan again",
                 )
+
+
+@contextlib.contextmanager
+def _upkeep(root: Path) -> Iterator[None]:
+    """A folder that cannot be tidied, or that goes meanwhile, fails no build: plans stay good."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("the plans in %s are not tidied: %s", root, error)
 
 
 def _written(path: Path) -> float:

@@ -302,6 +302,18 @@ def test_an_update_of_the_driver_clears_what_it_made_useless(host: Host, tiny: B
     assert not Path(str(old.path)).exists()
 
 
+def test_a_plan_is_accepted_whatever_becomes_of_the_tidying_after_it(
+    host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(root: Path) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(root))
+
+    monkeypatch.setattr("mien_engines.plans.sweep", gone)
+    (plan,) = build(tiny, "trt", graphs=["linear"]).plans
+    assert (plan.state, plan.detail) == ("accepted", "y")
+    assert Path(str(plan.path)).is_file()
+
+
 def test_another_kernel_of_a_plugin_is_another_plan(
     host: Host, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

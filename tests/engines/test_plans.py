@@ -520,6 +520,21 @@ def test_what_killed_builders_left_is_swept_after_an_hour(plans: PlanCache) -> N
     held.release()
 
 
+def test_a_folder_that_cannot_be_tidied_is_no_error(
+    plans: PlanCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("mien_engines.plans.sweep", gone)
+    monkeypatch.setattr("mien_engines.plans.trim", gone)
+    with caplog.at_level(logging.WARNING, "mien"):
+        assert plans.store(header(b"plan"), b"plan")
+        plans.tidy(WANTED)
+    assert caplog.text.count(f"the plans in {plans.root} are not tidied: ") == 2
+    assert plans.load(plans.find(WANTED))[1] == b"plan"
+
+
 def test_times_that_another_version_measured_go_with_its_plans(plans: PlanCache) -> None:
     machines = [
         WANTED,
