@@ -21,7 +21,7 @@ import filelock
 from mien_engines.cache import cache_dir, make_private_dir, write_atomic
 from mien_engines.errors import Busy, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unpacked
-from mien_engines.plan_upkeep import clear_stale, sweep, trim
+from mien_engines.plan_upkeep import KERNELS_SUFFIX, clear_stale, sweep, trim
 
 LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
 WAIT_S = 1800.0
@@ -51,6 +51,8 @@ class PlanCache:
         """Keep a plan. Returns False, after one log line, where it cannot be written: then it lasts
         as long as this process."""
         path = self.path(header.key)
+        with contextlib.suppress(OSError):  # what was compiled of the plan that was there
+            path.with_suffix(KERNELS_SUFFIX).unlink()
         if not write_atomic(path, packed(header, plan)):
             _unwritten[path] = header, plan
             return False

@@ -378,7 +378,10 @@ def test_what_tensorrt_rtx_compiled_is_kept_for_the_next_process(
     # The choice of the first engine runs the samples, of two rows; those shapes are the same.
     assert compiled() == 2
     assert kernels.stat().st_mode & 0o777 == 0o600
+    written = kernels.stat()
     assert compiled() == 0
+    again = kernels.stat()
+    assert (again.st_ino, again.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     spoiled = bytearray(kernels.read_bytes())
     spoiled[-1] ^= 1
     kernels.write_bytes(spoiled)
@@ -387,6 +390,9 @@ def test_what_tensorrt_rtx_compiled_is_kept_for_the_next_process(
     assert compiled() == 2
     assert kernels.stat().st_mode & 0o777 == 0o600
     assert compiled() == 0
+    build(tiny, "rtx", graphs=["linear"], again=True)
+    assert not kernels.exists()  # they were of the plan before
+    assert compiled() == 2
     device.facts = type(device.facts)("Fake GPU", "9.0", "590.2")
     build(tiny, "rtx", graphs=["linear"])
     assert not kernels.exists()  # with the plan

@@ -36,13 +36,16 @@ class KernelFile:
     def beside(cls, plans: PlanCache, plan: Path) -> KernelFile:
         return cls(plans, plan.with_suffix(KERNELS_SUFFIX))
 
-    def load(self, restore: Callable[[bytes], object]) -> None:
-        """Hand over what is there. Absent, damaged or open to others: it is compiled again."""
+    def load(self, restore: Callable[[bytes], bool]) -> bool:
+        """Hand over what is there, and say whether that was taken.
+
+        Absent, damaged or open to others: it is compiled again.
+        """
         try:
             self.plans.check_owner(self.path)
         except Untrusted:
-            return
-        load_compiled(self.path, restore)
+            return False
+        return bool(load_compiled(self.path, restore))
 
     def save(self, content: bytes) -> None:
         save_compiled(self.path, content)
@@ -98,7 +101,7 @@ class Contexts:
             return
         try:
             with self._lock, self._device.checked(f"graph {self._graph}: its compiled kernels"):
-                content = bytes(self._cache.serialize() or b"")
+                content = _content(self._cache)
                 digest = hashlib.sha256(content).digest()
                 if content and digest != self._kept:
                     self._kernels.save(content)
@@ -124,7 +127,14 @@ class Contexts:
             return None
         cache = self._config.create_runtime_cache()
         # It refuses kernels of another GPU, driver or version itself.
-        self._kernels.load(lambda content: cache.deserialize(content))
+        if self._kernels.load(lambda content: bool(cache.deserialize(content))):
+            # Not of the file: the library may order the same kernels otherwise.
+            self._kept = hashlib.sha256(_content(cache)).digest()
         self._config.set_runtime_cache(cache)
         self._library.said()
         return cache
+
+
+def _content(cache: Any) -> bytes:
+    """What a runtime cache holds; nothing where it says so."""
+    return bytes(cache.serialize() or b"")
