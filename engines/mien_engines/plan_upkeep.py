@@ -38,26 +38,31 @@ def trim(root: Path, limit_bytes: int, kept: Path | None = None) -> list[Path]:
         if path != kept:
             with contextlib.suppress(OSError):
                 _remove(path)
-            total -= nbytes
-            removed.append(path)
+                total -= nbytes
+                removed.append(path)
     return removed
 
 
 def clear_stale(root: Path, machine: Mapping[str, Any]) -> list[Path]:
-    """Remove what another version of something made for this GPU: none of it can be used."""
+    """Remove what was made for this GPU before its driver was updated: none of it can be used.
+
+    What another version of TensorRT made, or one of other flags, may be of another environment on
+    this machine, and stays until `trim` finds that it is not used.
+    """
+    decisive = {name: machine[name] for name in ("sm", "driver")}
     removed = []
     for path in root.glob("*/*.plan"):
         with contextlib.suppress(OSError, Untrusted):
             key = read_header(path).key
             mine = key.library == machine["library"] and key.gpu == machine["gpu"]
-            differing = key.differences(machine)
+            differing = key.differences(decisive)
             if mine and differing:
                 _remove(path)
                 removed.append(path)
                 logger.info("removed the plan of graph %s: %s", key.graph, "; ".join(differing))
     current = timing_path(root, machine)
-    same_gpu = current.name.rpartition("-")[0]
-    for path in root.glob(f"{same_gpu}-*.cache"):
+    same = current.name.rpartition("-")[0]  # library, its version, GPU
+    for path in root.glob(f"{same}-*.cache"):
         if path != current:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -85,11 +90,11 @@ def sweep(root: Path) -> None:
 
 def timing_path(root: Path, machine: Mapping[str, Any]) -> Path:
     """Where kernels' measured times are kept: for one TensorRT on one kind of GPU."""
-    gpu, rest = (
+    who, driver = (
         hashlib.sha256("\0".join(machine[name] for name in names).encode()).hexdigest()[:8]
-        for names in (("gpu", "sm"), ("version", "driver"))
+        for names in (("version", "gpu", "sm"), ("driver",))
     )
-    return root / f"timing-{machine['library']}-{gpu}-{rest}.cache"
+    return root / f"timing-{machine['library']}-{who}-{driver}.cache"
 
 
 def _remove(plan: Path) -> None:

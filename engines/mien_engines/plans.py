@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import stat
 import time
@@ -19,11 +20,11 @@ from typing import Any
 import filelock
 
 from mien_engines.cache import cache_dir, make_private_dir, write_atomic
-from mien_engines.errors import Busy, NotBuilt, Untrusted
+from mien_engines.errors import Busy, InputError, NotBuilt, Untrusted
 from mien_engines.plan_file import PlanHeader, PlanKey, packed, read_header, unpacked
 from mien_engines.plan_upkeep import KERNELS_SUFFIX, clear_stale, sweep, trim
 
-LIMIT_BYTES = 16 << 30  # of all plans together; MIEN_PLANS_GB sets another
+LIMIT_GB = 16.0  # of all plans together, in 1e9 bytes; MIEN_PLANS_GB sets another
 WAIT_S = 1800.0
 
 logger = logging.getLogger("mien")
@@ -37,7 +38,10 @@ class PlanCache:
 
     Args:
         root: where they lie; None means the folder `plans` of mien's cache.
-        limit_bytes: of all together; those that were used least recently go first.
+        limit_bytes: of all together; those that were used least recently go first. None means
+            MIEN_PLANS_GB, else LIMIT_GB.
+
+    Raises InputError where MIEN_PLANS_GB is no size.
     """
 
     def __init__(self, root: Path | None = None, limit_bytes: int | None = None) -> None:
@@ -221,10 +225,17 @@ def _typed(precision: str) -> str:
 
 
 def _limit() -> int:
+    asked = os.environ.get("MIEN_PLANS_GB") or str(LIMIT_GB)
     try:
-        return int(float(os.environ["MIEN_PLANS_GB"]) * 1e9)
-    except (KeyError, ValueError):
-        return LIMIT_BYTES
+        size = float(asked)
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise InputError(
+            f"MIEN_PLANS_GB is {asked!r}, expected gigabytes, 0 and more",
+            hint=f"Such as {LIMIT_GB:g}, or leave it out",
+        )
+    return int(size * 1e9)
 
 
 def _read(path: Path) -> str:

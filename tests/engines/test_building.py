@@ -327,7 +327,7 @@ def test_another_kernel_of_a_plugin_is_another_plan(
     with pytest.raises(NotBuilt, match=r"for flags .*kernels old, this is .*kernels new"):
         backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear"))
     assert [p.state for p in build(tiny, "trt", graphs=["linear"]).plans] == ["accepted"]
-    assert not Path(str(old.path)).exists()
+    assert Path(str(old.path)).exists()  # another environment's mien may have the old one still
     backends.get("trt").open(tiny.graph_path("linear"), tiny.graph("linear")).close()
 
 
