@@ -156,15 +156,43 @@ def test_reports_of_other_settings_are_refused_before_anything_is_measured(
             measure(Plan(bundle=tiny, graphs=("linear",), baseline=path, **SHORT | asked))
 
 
+H200 = Gpu(name="H200", sm="9.0", driver="580.95.05")
+
+
+def notes_between(report: BenchReport, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What is said of two computers that are this one but for some fields."""
+    there, here = (report.computer.model_copy(update=fields) for fields in (before, after))
+    earlier = report.model_copy(update={"computer": there})
+    return baseline.comparable(report.settings, here, earlier, ())
+
+
 def test_another_gpu_is_another_machine(report: BenchReport) -> None:
-    with_gpu = report.computer.model_copy(
-        update={"gpu": Gpu(name="H200", sm="9.0", driver="580.95.05")}
-    )
-    earlier = report.model_copy(update={"computer": with_gpu})
-    (note,) = baseline.comparable(report.settings, report.computer, earlier, ())
+    other = Gpu(name="L4", sm="8.9", driver="580.95.05")
+    (note,) = notes_between(report, {"gpu": H200}, {"gpu": other})
     assert "of another machine" in note
     assert "H200" in note
-    assert not baseline.comparable(report.settings, with_gpu, earlier, ())
+    assert not notes_between(report, {"gpu": H200}, {"gpu": H200})
+
+
+def test_a_drivers_update_is_a_change_of_version(report: BenchReport) -> None:
+    newer = H200.model_copy(update={"driver": "590.1"})
+    (note,) = notes_between(report, {"gpu": H200}, {"gpu": newer})
+    assert note == "versions changed since the baseline: driver 580.95.05 -> 590.1"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, H200), (H200, None), (None, None)])
+def test_a_report_that_names_no_gpu_may_be_of_this_machine(
+    report: BenchReport, before: Gpu | None, after: Gpu | None
+) -> None:
+    assert not notes_between(report, {"gpu": before}, {"gpu": after})
+
+
+def test_packages_that_came_and_went_are_changes_too(report: BenchReport) -> None:
+    before, after = {"numpy": "2.0", "torch": "2.9"}, {"numpy": "2.0", "openvino": "2026.4"}
+    (note,) = notes_between(report, {"packages": before}, {"packages": after})
+    assert note == (
+        "versions changed since the baseline: torch 2.9 -> none, openvino none -> 2026.4"
+    )
 
 
 def test_a_server_takes_the_rate_that_each_work_had_in_the_baseline(

@@ -31,20 +31,36 @@ def comparable(
             raise _unlike("rate", rate, now.rate)
     notes = []
     there, here = earlier.computer, computer
-    if (there.cpu, there.cores, there.gpu) != (here.cpu, here.cores, here.gpu):
+    # Reports of before GPUs were named have none, and are not of another machine for that.
+    both = there.gpu is not None and here.gpu is not None
+    if (there.cpu, there.cores, _gpu(there, both)) != (here.cpu, here.cores, _gpu(here, both)):
         gpu = "" if there.gpu is None else f", {there.gpu.name}"
         notes.append(
             f"the baseline is of another machine ({there.cpu}, {there.cores} cores{gpu}): its "
             "ratios say nothing about the program"
         )
+    before, after = _versions(there, both), _versions(here, both)
     changed = [
-        f"{name} {old} -> {computer.packages.get(name, 'none')}"
-        for name, old in earlier.computer.packages.items()
-        if computer.packages.get(name) != old
+        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
+        for name in before | after
+        if before.get(name) != after.get(name)
     ]
     if changed:
         notes.append(f"versions changed since the baseline: {', '.join(changed)}")
     return notes
+
+
+def _gpu(computer: Computer, compared: bool) -> tuple[str, str] | None:
+    """Which GPU it is, whatever drives it."""
+    gpu = computer.gpu
+    return (gpu.name, gpu.sm) if compared and gpu is not None else None
+
+
+def _versions(computer: Computer, on_gpu: bool) -> dict[str, str]:
+    """Of packages, and of the GPU's driver."""
+    gpu = computer.gpu
+    driver = {"driver": gpu.driver} if on_gpu and gpu is not None else {}
+    return computer.packages | driver
 
 
 def _unlike(name: str, before: object, after: object) -> InputError:
