@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from mien import provenance
-from mien.decode import shown
 from mien.errors import InputError
 from mien.images import U8
+from mien.whole_files import write_whole
 
 SUFFIXES = {".gif": "GIF", ".webp": "WEBP"}
 MAX_FRAMES_PER_SECOND = 50  # GIF counts in hundredths of a second, and browsers slow down below 2
@@ -52,18 +52,7 @@ class Animation:
         path = Path(path)
         check_suffix(path)
         data = self._encoded(SUFFIXES[path.suffix.lower()], mark)
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        except OSError as error:
-            raise InputError(
-                f"{shown(path)} cannot be written: {error.strerror or error}",
-                hint="Check the folder",
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return write_whole(path, data)
 
     def _encoded(self, kind: str, mark: bool) -> bytes:
         packet = provenance.packet(provenance.of_mien(self.edits, self.sources)) if mark else b""

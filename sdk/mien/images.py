@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from mien import provenance
 from mien.decode import load, shown
 from mien.errors import InputError
+from mien.whole_files import replacing
 
 __all__ = ["Image", "Picture", "as_rgb", "encode", "load", "save"]
 
@@ -105,17 +106,14 @@ def save(
     """
     path = Path(path)
     kind = check_name(path)
-    partial = path.with_name(f".{path.name}.part")
     try:
         made = provenance.of_mien(edits, sources) if mark else None
-        Pillow.fromarray(as_rgb(image)).save(partial, kind, **_options(kind, made))
-        partial.replace(path)
+        with replacing(path) as partial:
+            Pillow.fromarray(as_rgb(image)).save(partial, kind, **_options(kind, made))
     except (OSError, ValueError) as error:  # WebP and JPEG hold no side of any length
         why = getattr(error, "strerror", None) or error
         hint = "Save it as .png" if path.parent.is_dir() else f"Make the folder {path.parent}"
         raise InputError(f"{shown(path)} cannot be written: {why}", hint=hint) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from mien.bench.markup import UNSUPPORTED, cell, milliseconds, table, text
 from mien.bench.plots import spread
 from mien.bench.ratios import Comparison
-from mien.bench.report import BenchReport, Case, sent, write_whole
+from mien.bench.report import BenchReport, Case, rate_said
 from mien.bench.sections import baseline, ceilings, costs, real_time, starts
 from mien.bench.style import STYLE
 from mien.bench.svg import COLOURS
+from mien.whole_files import write_whole
 
 
 def save_html(report: BenchReport, path: str | Path) -> Path:
@@ -80,7 +81,7 @@ def _work(report: BenchReport, work: str) -> str:
     )
     return "\n".join(
         [
-            f"<h2>{text(work + sent(cases))}</h2>",
+            f"<h2>{text(work + rate_said(cases))}</h2>",
             table(
                 [
                     "",

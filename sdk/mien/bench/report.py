@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +13,7 @@ from mien.bench.allocations import Allocations
 from mien.bench.ratios import Comparison
 from mien.bench.stats import Summary
 from mien.errors import CorruptFile, InputError
+from mien.whole_files import write_whole
 from mien_engines.backends import LISTING
 from mien_engines.spec import Precision
 
@@ -260,7 +260,7 @@ class BenchReport(_Record):
         return bool(self.regressions or self.broken) or self.empty
 
     def save(self, path: str | Path) -> Path:
-        """Write it as JSON; the file is whole or not there."""
+        """Write it as JSON; the file is whole or not there. Raises InputError."""
         return write_whole(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
@@ -283,7 +283,7 @@ class BenchReport(_Record):
             ) from error
 
 
-def sent(cases: Sequence[Case]) -> str:
+def rate_said(cases: Sequence[Case]) -> str:
     """At which rate a work was sent its requests; nothing where it was no server."""
     rate = next((case.rate for case in cases if case.rate is not None), None)
     return "" if rate is None else f", {rate:g} requests a second"
@@ -304,16 +304,3 @@ def is_ours(who: str) -> bool:
 def on_gpu(who: str) -> bool:
     """Whether a backend runs on a GPU."""
     return who.startswith(ON_GPU)
-
-
-def write_whole(path: str | Path, text: str) -> Path:
-    """Write a text beside its place and move it there. Raises InputError."""
-    target = Path(path)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_text(text, "utf-8")
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
-    return target

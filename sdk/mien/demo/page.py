@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.demo.sheet import Cell
-from mien.errors import InputError
+from mien.whole_files import write_whole
 
 LONGEST = 512  # px: photographs are scaled down to this for the page
 
@@ -35,14 +35,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 def write_page(path: Path, record: Mapping[str, Any], rows: Sequence[Sequence[Cell]]) -> None:
     """Write the page; nothing half-written is left. Raises InputError where it cannot."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(_page(record, rows), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, _page(record, rows))
 
 
 def _page(record: Mapping[str, Any], rows: Sequence[Sequence[Cell]]) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.edits.ranges import Range, chosen
 from mien.errors import CorruptFile, InputError
+from mien.whole_files import replacing
 
 F32 = NDArray[np.float32]
 
@@ -120,15 +121,11 @@ def save_code(code: ArrayLike, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".npy":
         raise InputError(f"{path.name} is not named as a code", hint="Name it FILE.npy")
-    partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, as_code(code))
-        partial.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -24,6 +24,7 @@ from mien.decode import shown
 from mien.edits.lookalike import Band, Lookalikes, check_wish, in_batches
 from mien.errors import InputError
 from mien.provenance import digest
+from mien.whole_files import replacing
 from mien_engines import Engine
 
 U8 = NDArray[np.uint8]
@@ -167,10 +168,6 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import CorruptFile, InputError
+from mien.whole_files import replacing
 from mien_engines import Engine
 
 Array = NDArray[Any]
@@ -106,16 +107,12 @@ class RunState:
             "losses": self.losses,
         }
         encoded = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        partial = path.with_name(f".{path.name}.part")
+        best = {f"best.{name}": array for name, array in self.best.items()}
         try:
-            with partial.open("wb") as file:
-                best = {f"best.{name}": array for name, array in self.best.items()}
+            with replacing(path) as partial, partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{"header": encoded, **self.arrays, **best})
-            partial.replace(path)
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> RunState:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mien.edits.torch_tensor import MAX_BYTES
 from mien.errors import CorruptFile, InputError, LimitExceeded
+from mien.whole_files import write_whole
 
 SUFFIX = ".safetensors"
 
@@ -31,17 +32,8 @@ def save_tensors(
     """
     from safetensors.numpy import save
 
-    path = Path(path)
     whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_bytes(save(whole, {header: json.dumps(record)}))
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return write_whole(path, save(whole, {header: json.dumps(record)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, NDArray[np.floating]], dict[str, str]]:

@@ -17,6 +17,7 @@ import mien
 from mien.animation import Animation
 from mien.errors import InputError, MissingDependency
 from mien.provenance import SYNTHETIC
+from mien.whole_files import replacing
 
 SUFFIXES = (".gif", ".webp", ".mp4")
 LARGEST = 512  # px of a picture's side: larger ones are scaled down
@@ -62,17 +63,14 @@ class Trace:
         if self.path.suffix.lower() != ".mp4":
             film = Animation(np.stack(frames), 1000 / FRAME_MS, ("project",))
             return film.save(self.path)
-        partial = self.path.with_name(f".{self.path.name}.part")
         try:
-            _write_mp4(partial, frames)
-            partial.replace(self.path)
+            with replacing(self.path) as partial:
+                _write_mp4(partial, frames)
         except OSError as error:
             raise InputError(
                 f"{self.path} cannot be written: {error.strerror or error}",
                 hint="Check the folder",
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
         return self.path
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.decode import shown
 from mien.errors import CorruptFile, InputError
+from mien.whole_files import write_whole
 
 F64 = NDArray[np.float64]
 COUNTS = (5, 68)
@@ -73,18 +74,7 @@ class Landmarks:
 
 def write_json(record: object, path: str | Path) -> Path:
     """Write a record; what stood at path stays until the new file is whole."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(json.dumps(record) + "\n", "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{shown(path)} cannot be written: {error.strerror}", hint="Check the folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return write_whole(path, json.dumps(record) + "\n")
 
 
 def read_landmarks(path: str | Path) -> Landmarks:
