@@ -138,9 +138,11 @@ def test_torch_is_told_to_wait_asleep_before_it_is_loaded(
     monkeypatch.delenv("OMP_WAIT_POLICY")
     found: object = plugins.rival("torch", vgg, "features", CHECKPOINT, {"lpips": CHECKPOINT})
     assert found == (vgg, "features", CHECKPOINT, {"lpips": CHECKPOINT})
+    assert "OMP_WAIT_POLICY" not in os.environ  # the caller's own stays as it was
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     with pytest.raises(AssertionError):  # what the user chose stays
         plugins.rival("torch", vgg, "features", CHECKPOINT, {})
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
 
 
 def test_a_graph_is_measured_against_its_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ that a graph was made from.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mien.errors import InputError, MissingDependency
@@ -45,15 +46,30 @@ def rival(
         raise MissingDependency(f"measuring against {name} needs the export package", hint=INSTALL)
     if name not in points:
         raise InputError(f"there is no rival {name!r}", hint=f"There are: {', '.join(points)}")
-    # Before torch is loaded: else its threads spin while they wait, and where others want the
-    # processor, too, it is many times slower, which says nothing about torch (docs/performance.md,
-    # benchmarks/calm.py).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        make = points[name].load()
-    except ImportError as error:
-        raise MissingDependency(
-            f"measuring against {name} needs {error.name}", hint=INSTALL
-        ) from error
-    made: Backend = make(bundle, graph, checkpoint, extras)
+    with _waiting_asleep():
+        try:
+            make = points[name].load()
+        except ImportError as error:
+            raise MissingDependency(
+                f"measuring against {name} needs {error.name}", hint=INSTALL
+            ) from error
+        made: Backend = make(bundle, graph, checkpoint, extras)
     return made
+
+
+@contextlib.contextmanager
+def _waiting_asleep() -> Iterator[None]:
+    """Load torch so that its threads sleep while they wait, unless the user chose otherwise.
+
+    Else they spin, and where others want the processor, too, torch is many times slower, which says
+    nothing about torch (docs/performance.md, benchmarks/calm.py). OpenMP reads the variable when it
+    is loaded, so that the environment is the caller's again afterwards.
+    """
+    if "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_WAIT_POLICY", None)
