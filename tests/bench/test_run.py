@@ -14,21 +14,26 @@ import numpy as np
 import pytest
 from tests.bench.conftest import SHORT
 
-from mien.bench import BenchReport, Plan, measure, plugins, save_html
+from mien.bench import BenchReport, Plan, measure, plugins, run, save_html, works
 from mien.bench.allocations import allocations
 from mien.bench.html import page
-from mien.bench.report import Case, Counts, Roof
+from mien.bench.report import Case, Counts, Refusal, Roof
 from mien.bench.stats import summary
+from mien.bench.timing import time_calls
+from mien.cli.bench_table import show
 from mien.errors import (
     ArchMismatch,
     BackendUnavailable,
+    Cancelled,
     CorruptFile,
+    DeviceOutOfMemory,
     InputError,
     MissingDependency,
 )
 from mien_engines import ceilings
 from mien_engines.backends import LISTING, get
-from mien_engines.bundle import Bundle
+from mien_engines.backends.base import Backend
+from mien_engines.bundle import Bundle, save_spec
 
 
 def available(name: str) -> bool:
@@ -257,15 +262,100 @@ def test_what_is_not_there_is_refused_before_anything_is_measured(tiny: Path) ->
         measure(Plan(bundle=tiny, graphs=("linear",), backends=("abacus",)))
 
 
-def test_a_graph_without_a_batch_refuses_one(new_bundle: Callable[..., Bundle]) -> None:
-    from mien.bench.graphs import repeated
-
-    spec = new_bundle().graph("linear")
+def test_a_graph_without_a_batch_refuses_one_before_anything_is_measured(
+    new_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = new_bundle()
+    spec = bundle.graph("linear")
     fixed = spec.model_copy(
         update={"inputs": (spec.inputs[0].model_copy(update={"shape": (1, 3)}),)}
     )
+    graphs = {**bundle.spec.graphs, "linear": fixed}
+    save_spec(bundle.folder, bundle.spec.model_copy(update={"graphs": graphs}))
+    monkeypatch.setattr(works, "graph_contestants", measured)
+    plan = Plan(bundle=bundle.folder, graphs=("descent", "linear"), batch=2, **SHORT)
     with pytest.raises(InputError, match="linear takes no batch"):
-        repeated(fixed, {"x": np.zeros((1, 3), np.float32)}, 2)
+        measure(plan)
+
+
+def measured(*_: Any, **__: Any) -> Any:
+    raise AssertionError("it was measured")
+
+
+def test_a_work_that_fails_is_not_measured_and_the_others_are(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {"bundle": tiny, "graphs": ("descent", "linear"), "backends": ("ort",)}
+    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
+    whole = measure(Plan(**asked, **SHORT))
+    assert not whole.failed
+    turns = iter([DeviceOutOfMemory("the device has no 9 GB left"), None])
+
+    def once(*arguments: Any) -> Any:
+        error = next(turns)
+        if error is not None:
+            raise error
+        return time_calls(*arguments)
+
+    monkeypatch.setattr(run, "time_calls", once)
+    found = measure(Plan(**asked, baseline=whole.save(tmp_path / "whole.json"), **SHORT))
+    assert [case.work for case in found.cases] == ["tiny/linear"]
+    reason = "the device has no 9 GB left"
+    assert found.refusals == (Refusal(work="tiny/descent", who="", reason=reason),)
+    assert found.failed
+    assert not found.empty
+    assert found.model_copy(update={"broken": (), "baseline": ()}).failed
+    assert found.broken == (
+        f"tiny/descent, ort was measured in the baseline and is not now: {reason}",
+    )
+    show(found)
+    assert f"not measured: tiny/descent: {reason}" in " ".join(capsys.readouterr().out.split())
+    assert '<td>tiny/descent</td><td class="words">all</td>' in page(found)
+
+
+def test_a_graph_without_samples_is_listed_with_what_it_lacks(
+    new_bundle: Callable[..., Bundle],
+) -> None:
+    bundle = new_bundle(sampled=False)
+    found = measure(Plan(bundle=bundle.folder, graphs=("linear",), backends=("ort",), **SHORT))
+    (refusal,) = found.refusals
+    assert "there is no sample of its input x" in refusal.reason
+    assert found.empty
+
+
+def test_who_stops_it_stops_all_of_it(tiny: Path) -> None:
+    def stop(what: str) -> None:
+        raise Cancelled("that is enough")
+
+    with pytest.raises(Cancelled):
+        measure(Plan(bundle=tiny, graphs=("linear",), backends=("ort",), **SHORT), progress=stop)
+
+
+def test_rivals_are_made_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    class Point:
+        name = "torch"
+
+        def load(self) -> Any:
+            return make
+
+    def make(bundle: Bundle, graph: str, *_: Any) -> Backend:
+        if graph == "descent":
+            raise ArchMismatch("descent came as ONNX")
+        return get("ort")
+
+    points: list[Any] = []
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    monkeypatch.setattr(works, "graph_contestants", measured)
+    plan = Plan(
+        bundle=tiny, graphs=("linear", "descent"), backends=("ort",), against=("torch",), **SHORT
+    )
+    with pytest.raises(MissingDependency, match=r"pip install 'mien\[export\]'"):
+        measure(plan)
+    points.append(Point())
+    with pytest.raises(ArchMismatch, match="came as ONNX"):
+        measure(plan)
 
 
 def test_rivals_need_the_export_package(monkeypatch: pytest.MonkeyPatch, tiny: Path) -> None:

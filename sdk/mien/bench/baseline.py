@@ -137,5 +137,7 @@ def _results(report: BenchReport) -> dict[tuple[str, str], Accuracy | None]:
 
 
 def _reason(report: BenchReport, work: str, who: str) -> str:
-    found = (one.reason for one in report.refusals if one.who == who and one.work in ("", work))
+    found = (
+        one.reason for one in report.refusals if one.who in ("", who) and one.work in ("", work)
+    )
     return next(found, "it took no part")

@@ -102,13 +102,19 @@ def graph_contestants(
 
 def repeated(spec: GraphSpec, feeds: Feeds, batch: int) -> Feeds:
     """Repeat the first sample of inputs that have a batch. Raises InputError where none has."""
-    named = [t.name for t in spec.inputs if t.shape and t.shape[0] == "N"]
-    if batch > 1 and not named:
-        raise InputError(f"graph {spec.name} takes no batch", hint="Leave --batch out")
+    named = check_batch(spec, batch)
     return {
         name: np.repeat(array[:1], batch, 0) if name in named else array
         for name, array in feeds.items()
     }
+
+
+def check_batch(spec: GraphSpec, batch: int) -> list[str]:
+    """Return the inputs that have a batch. Raises InputError where none has, and one is asked."""
+    named = [t.name for t in spec.inputs if t.shape and t.shape[0] == "N"]
+    if batch > 1 and not named:
+        raise InputError(f"graph {spec.name} takes no batch", hint="Leave --batch out")
+    return named
 
 
 def _caller(session: Session, feeds: Feeds) -> NewCall:

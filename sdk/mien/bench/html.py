@@ -148,7 +148,7 @@ def _ratios(found: Sequence[Comparison]) -> str:
 
 def _refusals(report: BenchReport) -> str:
     rows = [
-        [cell(r.work or "every work"), cell(r.who, "words"), cell(r.reason, "words")]
+        [cell(r.work or "every work"), cell(r.who or "all", "words"), cell(r.reason, "words")]
         for r in report.refusals
     ]
     return "<h2>Not measured</h2>" + table(["", "backend", "why"], rows) if rows else ""

@@ -140,7 +140,7 @@ class Case(_Record):
 
 
 class Refusal(_Record):
-    """Who was not measured, and why."""
+    """Who was not measured, and why. work: "" for all of them. who: "" where a work failed."""
 
     work: str
     who: str
@@ -256,8 +256,9 @@ class BenchReport(_Record):
 
     @property
     def failed(self) -> bool:
-        """Something is worse than it was, or nothing was measured: the command's status is 1."""
-        return bool(self.regressions or self.broken) or self.empty
+        """Something is worse than it was, or was not measured at all: the command's status is 1."""
+        works = any(not refusal.who for refusal in self.refusals)
+        return bool(self.regressions or self.broken) or self.empty or works
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON; the file is whole or not there. Raises InputError."""

@@ -35,8 +35,8 @@ from mien.bench.starts import starts
 from mien.bench.stats import summary
 from mien.bench.timing import half_load, time_calls, trials
 from mien.bench.verbs import check_verb, studio_for
-from mien.bench.works import Work, backends_of, contestants_of, works_of
-from mien.errors import BackendUnavailable, MienError
+from mien.bench.works import Work, backends_of, contestants_of, rivals_of, works_of
+from mien.errors import BackendUnavailable, Cancelled, MienError
 from mien_engines.backends import LISTING, REFERENCE, get
 from mien_engines.counting import count
 from mien_engines.machine import available_cores
@@ -61,13 +61,16 @@ class _Found:
 def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     """Measure what a plan says.
 
-    progress: called with what is being done.
+    progress: called with what is being done; it may raise Cancelled, which passes through.
 
-    Raises:
-        InputError: a graph, verb, batch or baseline that does not fit.
-        ModelError: the bundle is not whole. BackendUnavailable: one that was named does not open.
-        ParityFailed: the bundle has no sample inputs for a graph.
+    Raises, all of it before the first timing:
+        InputError: a verb, batch, baseline or rival that does not fit.
+        ArchMismatch: a graph that the bundle has not, or a rival of another network.
+        ModelError: the bundle, or a rival's checkpoint, is not whole.
+        BackendUnavailable: one that was named does not open.
         MissingDependency: a rival without the export extra.
+    What fails later is a refusal: of one contestant, or of the work, such as of a graph without
+    sample inputs, or where a device is out of memory.
     """
     earlier = None if plan.baseline is None else BenchReport.load(plan.baseline)
     before, found = load(), _Found()
@@ -78,17 +81,23 @@ def measure(plan: Plan, progress: Progress = lambda what: None) -> BenchReport:
     lines = [work.name for work in works] + [LIVE] * (LIVE in plan.verbs)
     if earlier is not None:
         found.notes += comparable(settings, computer(before), earlier, lines)
+    rivals = [rivals_of(work, plan) for work in works]
     for work in works:
         progress(work.name)
         rate = plan.rate
         if rate is None and earlier is not None:
             rate = rate_of(earlier, work.name)
-        with ExitStack() as stack:
-            contestants, refused = contestants_of(work, plan, names, stack)
-            found.refusals += refused
-            if contestants:
-                _measure_work(work, contestants, plan, rate, found, progress)
-        _measure_starts(work, contestants, plan, found, progress)
+        try:
+            with ExitStack() as stack:
+                contestants, refused = contestants_of(work, plan, names, rivals.pop(0), stack)
+                found.refusals += refused
+                if contestants:
+                    _measure_work(work, contestants, plan, rate, found, progress)
+            _measure_starts(work, contestants, plan, found, progress)
+        except Cancelled:
+            raise
+        except MienError as error:  # what was measured before is worth its time
+            found.refusals.append(Refusal(work=work.name, who="", reason=str(error)))
     if LIVE in plan.verbs:
         for name in names:
             progress(f"{LIVE}, {name}")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mien.bench import plugins
-from mien.bench.graphs import Contestant, graph_contestants
+from mien.bench.graphs import Contestant, check_batch, graph_contestants
 from mien.bench.report import LIVE, Refusal
 from mien.bench.settings import Plan
 from mien.bench.verbs import verb_contestants
@@ -15,6 +15,7 @@ from mien.bundles import bundle_path
 from mien.errors import BackendUnavailable
 from mien_engines import Bundle
 from mien_engines.backends import LISTING, REFERENCE, get
+from mien_engines.backends.base import Backend
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Work:
 
 
 def works_of(plan: Plan) -> Iterator[Work]:
+    """Raises ArchMismatch for a graph that is not there, InputError for a batch that it lacks."""
     if plan.graphs or not plan.verbs:
         bundle = Bundle.open(bundle_path(plan.bundle or "demo"))
         often = [name for name, graph in bundle.spec.graphs.items() if graph.measured]
         for graph in plan.graphs or often or list(bundle.spec.graphs):
-            bundle.graph(graph)  # raises where there is none, before anything is measured
-        for graph in plan.graphs or often or list(bundle.spec.graphs):
+            check_batch(bundle.graph(graph), plan.batch)
             yield Work(f"{bundle.name}/{graph}", bundle, graph, None)
     for verb in plan.verbs:
         if verb != LIVE:
@@ -56,15 +57,21 @@ def backends_of(plan: Plan) -> tuple[list[str], list[Refusal]]:
     return sorted(opening, key=lambda name: name != REFERENCE), refused
 
 
+def rivals_of(work: Work, plan: Plan) -> list[Backend]:
+    """Make the rivals that a plan names, for one work. Raises what `plugins.rival` does."""
+    if work.bundle is None or work.graph is None:
+        return []
+    return [
+        plugins.rival(name, work.bundle, work.graph, plan.checkpoint, plan.extras)
+        for name in plan.against
+    ]
+
+
 def contestants_of(
-    work: Work, plan: Plan, names: list[str], stack: ExitStack
+    work: Work, plan: Plan, names: list[str], others: list[Backend], stack: ExitStack
 ) -> tuple[list[Contestant], list[Refusal]]:
-    """Open who takes part in a work; say who cannot."""
+    """Open who takes part in a work; say who cannot. others: its rivals."""
     if work.bundle is not None and work.graph is not None:
-        others = [
-            plugins.rival(name, work.bundle, work.graph, plan.checkpoint, plan.extras)
-            for name in plan.against
-        ]
         entered = graph_contestants(
             work.bundle,
             work.graph,

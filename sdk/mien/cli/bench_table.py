@@ -50,7 +50,7 @@ def show(report: BenchReport, console: Console | None = None) -> None:
             f"age {s['age_ms']['p50']:.1f} ms, {s['dropped']} of {s['captured']} dropped"
         )
     for refusal in report.refusals:
-        where = f"{refusal.work}, {refusal.who}" if refusal.work else refusal.who
+        where = ", ".join(filter(None, (refusal.work, refusal.who)))
         console.print(f"[dim]not measured: {escape(where)}: {escape(refusal.reason)}[/]")
     if report.empty:
         console.print("[red]nothing was measured[/]")
