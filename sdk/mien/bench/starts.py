@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -11,13 +13,16 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.bench.report import Start, on_gpu
-from mien.errors import RunError
+from mien.errors import RunError, Untrusted
+from mien_engines.cache import make_private_dir
+from mien_engines.plans import PlanCache
+from mien_engines.trt_library import LibraryName
 
 SCRIPT = (
     "import sys, time; began = time.perf_counter(); import mien; imported = time.perf_counter(); "
@@ -51,10 +56,11 @@ def starts(
 ) -> list[Start]:
     """Start `count` processes with an empty cache, and as many with what the first left there.
 
-    who: the backend. graph with its feeds, or verb: what is run.
+    who: the backend. graph with its feeds, or verb: what is run. Plans of TensorRT are built
+    beforehand, so that an empty cache has the user's, too.
 
     Raises RunError where a process fails (a backend that the gate refuses, for one), takes longer
-    than TIMEOUT_S, or prints no record.
+    than TIMEOUT_S, or prints no record, and where there is no room for the plans.
     """
     found = []
     with tempfile.TemporaryDirectory(prefix="mien-bench-") as name:
@@ -71,12 +77,46 @@ def starts(
             "device": on_gpu(who),
             "feeds": str(folder / "feeds.npz"),
         }
-        cold = [_run(task, folder / f"cache-{i}") for i in range(count)]
-        warm = [_run(task, folder / "cache-0") for _ in range(count)]
+        caches = [folder / f"cache-{i}" for i in range(count)]
+        for empty in caches:
+            _lend_plans(who, empty)
+        cold = [_run(task, cache) for cache in caches]
+        warm = [_run(task, caches[0]) for _ in range(count)]
     for cache, runs in (("cold", cold), ("warm", warm)):
         record = {key: _median([run[key] for run in runs]) for key in RECORDED}
         found.append(Start(work=work, who=who, cache=cache, count=count, **record))  # type: ignore[arg-type]
     return found
+
+
+def _lend_plans(who: str, cache: Path) -> None:
+    """Put the plans that a backend may run into a cache, as files: a link to a folder is refused.
+
+    What TensorRT-RTX compiled of them when they first ran is not lent.
+    """
+    library = who.partition("-")[0]
+    if library not in get_args(LibraryName):
+        return
+    mine = PlanCache()
+    for path in mine.paths(f"{library}-*"):
+        place = cache / "plans" / path.relative_to(mine.root)
+        with contextlib.suppress(Untrusted):  # nor would it be loaded where it lies
+            mine.check_owner(path)
+            try:
+                make_private_dir(place.parent)
+                _link(path, place)
+            except OSError as error:
+                raise RunError(
+                    f"the plan {path.name} cannot be lent to a fresh process: {error.strerror}",
+                    hint="Leave it out: --starts 0",
+                ) from error
+
+
+def _link(path: Path, place: Path) -> None:
+    """Give a file a second name, or on another disk a copy."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copy2(path, place)
 
 
 def _run(task: Mapping[str, Any], cache: Path) -> dict[str, Any]:
