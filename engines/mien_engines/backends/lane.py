@@ -167,7 +167,8 @@ class Lane:
             body()
         else:
             self.stream.launch(graph)
-        if refusal:  # had the run failed too, it would not have been for the capture
+        # Last: where the run fails too, that error is raised above, and the capture is not blamed.
+        if refusal:
             self._contexts.refuse_capture(refusal)
 
     def _capture(self, key: Hashable, body: Callable[[], None]) -> str:
@@ -179,7 +180,7 @@ class Lane:
                 body()
         except RunError as error:
             if type(error) is not RunError:
-                raise  # out of memory, or lost: no run would do better
+                raise  # out of memory, or lost: a run without a capture would fail, too
             return error.message
         self._graphs[key] = graph
         return ""

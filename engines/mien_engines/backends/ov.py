@@ -137,8 +137,7 @@ class Ov(Backend):
         compiled = load_compiled(kept, lambda blob: _core().import_model(blob, DEVICE, config))
         if compiled is None:
             with self.refusals(path):
-                model = _core().read_model(path)
-                model.reshape({name: list(shape) for name, shape in shapes})
+                model = read_static(path, dict(shapes))
                 _part_weights(model)
                 self.prepare(model)
                 compiled = _core().compile_model(model, DEVICE, config)

@@ -62,7 +62,7 @@ def _beside_equality(model: Any) -> set[str]:
         node = todo.pop()
         if node.friendly_name in found or node.get_type_name() not in POINTWISE:
             continue
-        if not _is_picture(node):
+        if not _has_pixels(node):
             continue
         found.add(node.friendly_name)
         todo += [port.get_source_output().get_node() for port in node.inputs()]
@@ -70,7 +70,7 @@ def _beside_equality(model: Any) -> set[str]:
     return found
 
 
-def _is_picture(node: Any) -> bool:
+def _has_pixels(node: Any) -> bool:
     """Whether it gives [N, C, H, W] of more than one pixel."""
     shape = node.output(0).partial_shape
     return shape.is_static and len(shape) == 4 and shape[2].get_length() * shape[3].get_length() > 1
