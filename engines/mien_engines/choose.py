@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ MIN_CALLS, MAX_CALLS = 3, 15
 BUDGET_S = 0.4
 # A lower precision has to be worth it: it must save this part of the time.
 WORTH_IT = 0.1
+
+logger = logging.getLogger("mien")
 
 Opener = Callable[[Backend, str], Session]
 
@@ -121,7 +124,15 @@ def measure(
     finally:
         for session in opened:
             if session is not chosen:
-                session.close()
+                _close(session)
+
+
+def _close(session: Session) -> None:
+    """A device that is found lost only now is no fault of the one that was chosen."""
+    try:
+        session.close()
+    except MienError as error:
+        logger.warning("%s could not be closed: %s", session.backend.name, error.message)
 
 
 def _fastest(

@@ -20,6 +20,7 @@ from mien_engines.errors import (
     ArchMismatch,
     BackendUnavailable,
     BuildFailed,
+    DeviceLost,
     EngineError,
     MienError,
     ParityFailed,
@@ -172,6 +173,23 @@ def test_only_the_session_that_was_chosen_stays_open(tiny: Bundle, graph: str) -
     with pytest.raises(MienError):
         Engine(tiny, [others[0]], reference, threads=1).session(graph)
     assert others[0].held + reference.held == 0
+
+
+def test_who_cannot_be_closed_spoils_no_choice(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost(session: FaultySession) -> None:
+        if session.backend.name == "lost":
+            raise DeviceLost("the GPU is gone")
+        session.sound.close()
+
+    monkeypatch.setattr(FaultySession, "close_impl", lost)
+    others = [FaultyBackend(name, slow) for name in ("lost", "ort")]
+    good = FaultyBackend("good", honest)
+    with Engine(tiny, [good, *others], others[1], threads=1) as engine:
+        assert engine.backend_of("linear") == "good"
+        assert [backend.held for backend in (good, *others)] == [1, 0, 0]
+    assert "lost could not be closed: the GPU is gone" in caplog.text
 
 
 def test_a_backend_that_lies_later_is_found_by_the_loop(tiny: Bundle) -> None:
