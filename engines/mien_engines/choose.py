@@ -6,6 +6,7 @@ import hashlib
 import logging
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,15 @@ def _close(session: Session) -> None:
         logger.warning("%s could not be closed: %s", session.backend.name, error.message)
 
 
+def _let_go(error: MienError) -> MienError:
+    """Empty the frames of what failed: they hold its loop, and that holds memory of a device."""
+    failure: BaseException | None = error
+    while failure is not None:
+        traceback.clear_frames(failure.__traceback__)
+        failure = failure.__cause__ or failure.__context__
+    return error
+
+
 def _fastest(
     graph: str,
     candidates: Sequence[Backend],
@@ -159,14 +169,14 @@ def _fastest(
             session = judge if backend is reference else open_session(backend)
             trials.append(_Trial(backend, session, _seconds_per_call(session, feeds)))
         except MienError as error:
-            refused[backend.name] = error
+            refused[backend.name] = _let_go(error)
     for trial in sorted(trials, key=lambda trial: trial.cost):
         try:
             distance = (
                 0.0 if trial.session is judge else _gate(referee, graph, trial.session, judge)
             )
         except MienError as failure:
-            refused[trial.backend.name] = failure
+            refused[trial.backend.name] = _let_go(failure)
             continue
         reasons = {slower.backend.name: slower.beside(trial) for slower in trials}
         reasons |= {name: failure.message for name, failure in refused.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -250,6 +251,26 @@ def test_who_is_not_chosen_holds_no_memory_of_the_device(
         assert engine.backend_of(graph) == fastest
         assert bool(device.leaked) == (fastest == "trt")
     assert device.leaked == {}
+
+
+@pytest.mark.parametrize("what", ["execute", "upload", "launch"])
+def test_who_fails_while_it_is_timed_holds_no_memory_of_the_device(
+    host: Host, tiny: Bundle, what: str
+) -> None:
+    """At once, and not when Python happens to collect its garbage."""
+    device = host.device
+    assert isinstance(device, FakeDevice)
+    build(tiny, "trt", graphs=["descent"])
+    device.fail[what] = (device.calls(what) + 1, "cuLaunch failed: an odd refusal")
+    candidates = [backends.get("trt"), backends.get("ort")]
+    gc.disable()
+    try:
+        with Engine(tiny, candidates, candidates[1], threads=1) as engine:
+            assert engine.backend_of("descent") == "ort"
+            assert "an odd refusal" in engine.report()[0].refused["trt"]
+            assert device.leaked == {}
+    finally:
+        gc.enable()
 
 
 def test_a_plan_from_elsewhere_is_adopted_when_it_is_trusted(
