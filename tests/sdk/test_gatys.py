@@ -366,4 +366,4 @@ def test_the_command_line_refuses_in_one_line(
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gatys", "--help"]) == 0
-    assert "Example: mien gatys photo.jpg mosaic -o painted.png" in capsys.readouterr().out
+    assert "Example: mien gatys anna.jpg mosaic -o painted.png" in capsys.readouterr().out
