@@ -61,8 +61,8 @@ class Ort(Backend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Threads that spin after a call hold up the next session: faces encoded by one and merged by
-        # another took 1.7 to 1.9 times as long on two cores. Within a call they may.
+        # Threads that spin after a call hold up the next session: faces encoded by one and merged
+        # by another took 1.7 to 1.9 times as long on two cores. Within a call they may.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = ERRORS_ONLY
         self.configure(options)
