@@ -96,8 +96,9 @@ class FilmVerbs(ABC):
         settings = {"network": engine.bundle.fingerprint, "style": style.code.tobytes().hex()}
         return self.face_edit(
             lambda face: translated(engine, face, style),
-            "translate",
+            f"translate {style.what}",
             size=size_of(engine),
+            sources=style.sources,
             settings=settings,
         )
 

@@ -9,9 +9,10 @@ GIF.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -30,6 +31,7 @@ SYNTHETIC = SOURCE_TYPE + "compositeWithTrainedAlgorithmicMedia"
 # Edits that draw the whole picture, and edits that no network draws anything in.
 DRAWN = frozenset({"render", "sample"})
 CUT = frozenset({"align"})
+UNTOLD = ("render",)  # what was done where a mark of mien's names nothing
 MAX_BYTES = 1 << 30  # of a file that is searched for a packet
 MAX_PACKET = 1 << 20
 
@@ -65,7 +67,7 @@ class Provenance:
 
 def of_mien(edits: Sequence[str], sources: Sequence[str] = ()) -> Provenance:
     """Return what mien says of a picture that it made with these edits."""
-    done = tuple(edits) or ("render",)
+    done = tuple(edits) or UNTOLD
     return Provenance(f"mien {mien.__version__}", source_type(done), done, tuple(sources))
 
 
@@ -77,11 +79,26 @@ def source_type(edits: Sequence[str]) -> str:
 
 
 def digest(source: str | Path | ArrayLike) -> str:
-    """Name a source, "sha256:...": a file by its bytes, an array by its elements."""
+    """Name a source, "sha256:...": a file by its bytes, an array, such as pixels, by its own."""
     if isinstance(source, str | Path):
         with Path(source).open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     return f"sha256:{hashlib.sha256(np.ascontiguousarray(source).tobytes()).hexdigest()}"
+
+
+def carried(paths: Iterable[str | Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the edits and the sources that mien's marks in files name, each once.
+
+    What is made of the files says them again: a face that a network drew stays one when it is cut
+    out or pasted. Marks of other programs, and damaged ones, are passed over.
+    """
+    marks = []
+    for path in paths:
+        with contextlib.suppress(CorruptFile, LimitExceeded):
+            marks.append(read(path))
+    own = [mark for mark in marks if mark is not None and mark.software.startswith("mien ")]
+    edits = dict.fromkeys(edit for mark in own for edit in mark.edits or UNTOLD)
+    return tuple(edits), tuple(dict.fromkeys(name for mark in own for name in mark.sources))
 
 
 def packet(provenance: Provenance) -> bytes:

@@ -16,6 +16,7 @@ from PIL import Image
 import mien
 from mien import provenance
 from mien.animation import Animation
+from mien.bundles import BUILT_IN
 from mien.cli.main import main
 from mien.errors import CorruptFile, DecodeError, InputError, LimitExceeded
 from mien.images import Picture, load
@@ -184,6 +185,42 @@ def test_a_pasted_face_keeps_what_was_done_to_it(pixels: NDArray[np.uint8]) -> N
         pasted = studio.paste(photo, face, Picture(face.image, EDITS, SOURCES))
     assert pasted.edits == (*EDITS, "paste")
     assert pasted.sources == SOURCES
+
+
+def test_a_drawn_face_stays_one_when_it_is_cut_out_and_pasted(tmp_path: Path) -> None:
+    portraits = BUILT_IN / "portraits"
+    if not (portraits / "ada.json").is_file():
+        pytest.skip("the portraits are not drawn")
+    drawn = provenance.read(portraits / "ada.jpg")
+    assert drawn is not None
+    photo, crop, back = portraits / "ada.jpg", tmp_path / "crop.png", tmp_path / "back.png"
+    points = ["--landmarks", str(portraits / "ada.json"), "--size", "64"]
+    assert main(["align", str(photo), "-o", str(crop), *points]) == 0
+    cut = provenance.read(crop)
+    assert cut is not None
+    done = drawn.edits or ("render",)
+    assert cut.edits == (*done, "align")
+    assert cut.sources == (*drawn.sources, provenance.digest(load(photo)))
+    assert cut.digital_source_type == provenance.SYNTHETIC
+    assert main(["paste", str(photo), str(crop), str(crop), "-o", str(back)]) == 0
+    pasted = provenance.read(back)
+    assert pasted is not None
+    assert pasted.edits == (*done, "align", "paste")
+    assert set(cut.sources) <= set(pasted.sources)
+
+
+def test_marks_of_others_and_damaged_ones_are_not_carried_on(
+    tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    other = tmp_path / "other.png"
+    Picture(pixels[0], EDITS, SOURCES).save(other)
+    other.write_bytes(other.read_bytes().replace(b'CreatorTool="mien', b'CreatorTool="else'))
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(b"<x:xmpmeta <</x:xmpmeta>")
+    plain = Picture(pixels[0]).save(tmp_path / "plain.png", mark=False)
+    assert provenance.carried([other, damaged, plain]) == ((), ())
+    own = Picture(pixels[0], EDITS, SOURCES).save(tmp_path / "own.png")
+    assert provenance.carried([own, own]) == (EDITS, SOURCES)
 
 
 def test_digests_are_those_of_the_bytes(tmp_path: Path) -> None:

@@ -82,8 +82,11 @@ def _written(
     """Write a crop and its record; return what there is to tell of them."""
     from mien.faces.record import record_path, save_face
     from mien.images import save
+    from mien.provenance import carried, digest
 
-    save(face.image, output, edits=["align"], mark=mark)
+    edits, sources = carried([photo])
+    done, named = dict.fromkeys([*edits, "align"]), dict.fromkeys([*sources, digest(pixels)])
+    save(face.image, output, edits=[*done], sources=[*named], mark=mark)
     record = save_face(face, pixels, record_path(output), name=photo.name)
     return {
         "output": output,

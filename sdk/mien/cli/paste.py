@@ -46,6 +46,7 @@ def command(
     from mien.faces.paste import paste
     from mien.faces.record import load_face, record_path
     from mien.images import load, save
+    from mien.provenance import carried, digest
 
     if len(pairs) % 2:
         raise InputError(
@@ -54,10 +55,13 @@ def command(
         )
     records = [p if p.suffix == ".json" else record_path(p) for p in pairs[::2]]
     pixels = load(photo)
+    edits, sources = carried([photo, *pairs[1::2]])
+    named = dict.fromkeys([*sources, digest(pixels)])
     faces = [load_face(record, pixels, retouched=retouched) for record in records]
     for face, edited in zip(faces, pairs[1::2], strict=True):
         pixels = paste(pixels, face, load(edited), feather=feather, match_colour=match_colour)
-    save(pixels, output, edits=["paste"], mark=mark)
+    done = dict.fromkeys([*edits, "paste"])
+    save(pixels, output, edits=[*done], sources=[*named], mark=mark)
     answer(
         {
             "output": output,

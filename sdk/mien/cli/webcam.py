@@ -65,7 +65,7 @@ def command(
         asked = asked_edit(studio, style, translate, domain, edit, strength, weights, keep_colour)
         opened = open_source(source, side=side)
         viewer = open_viewer(view, opened.size, port=port)
-        console.print(f"mien webcam: look at {viewer.where}", highlight=False)
+        console.print(f"mien webcam: pictures go to {viewer.where}", highlight=False)
         with console.status("starting") as status, interrupts() as stop:
             report = run(
                 opened,

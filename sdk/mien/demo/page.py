@@ -52,7 +52,8 @@ def _page(record: Mapping[str, Any], rows: Sequence[Sequence[Cell]]) -> str:
 <meta name="generator" content="mien"><style>{STYLE}</style></head><body>
 <h1>mien demo</h1>
 <p>Two portraits, aligned, projected into the generator's latent space, mixed layer by layer, and
-edited by every other verb. All but the photographs and the crops is synthetic.</p>
+edited with every network that comes with mien. All that is not a photograph or a crop of one was
+drawn by networks.</p>
 {pictures}
 <h2>Timings</h2>
 <table>{timings}<tr><th>in all</th><td class="number">{record["seconds"]:.2f} s</td></tr></table>

@@ -67,7 +67,7 @@ def open_viewer(
 class Discard:
     """Shows nothing, for measuring."""
 
-    where, gone = "nowhere", False
+    where, gone = "no viewer", False
 
     def show(self, picture: U8) -> None:
         pass
