@@ -67,8 +67,18 @@ class Watch(Discard):
         return len(self.pictures) >= self._until
 
 
+OTHERS: set[threading.Thread] = set()  # that ran before a test, such as those of a service
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def stages() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("mien ")]
+    started = [thread for thread in threading.enumerate() if thread not in OTHERS]
+    return [thread.name for thread in started if thread.name.startswith("mien ")]
 
 
 def slow(seconds: float) -> Callable[[U8], U8]:
