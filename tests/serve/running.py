@@ -16,6 +16,7 @@ import uvicorn
 
 from mien.edits.loop import Step
 from mien.edits.project import Projection
+from mien.edits.swap import Swap
 from mien.errors import NotFinite
 from mien.serve.application import app
 from mien.serve.limits import Limits
@@ -54,6 +55,41 @@ class Held(Studio):
             options["callback"](Step(done, settings.steps, one, one[None], 0.0, code[None], {}))
         ended = "stop" if done < settings.steps else "steps"
         return Projection(code, 1.0, {}, done, ended, True, (1.0,), 0.0, "held")  # type: ignore[arg-type]
+
+
+class Paced(Studio):
+    """A studio whose searches, real ones, wait at a record until they may go on.
+
+    Where a machine is fast a search is over before a browser's test has looked twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("demo", backend="ort")
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold what is searched within, at its next record of a step, to the end of the block."""
+        self.may_go_on.clear()
+        try:
+            yield
+        finally:
+            self.may_go_on.set()
+
+    def project(self, *faces: Any, **options: Any) -> Projection:
+        return super().project(*faces, **self._paced(options))
+
+    def swap(self, **options: Any) -> Swap:
+        return super().swap(**self._paced(options))
+
+    def _paced(self, options: dict[str, Any]) -> dict[str, Any]:
+        def noted(step: Step) -> None:
+            options["callback"](step)
+            while step.step and not self.may_go_on.wait(0.02) and not options["stop"].is_set():
+                pass
+
+        return options | {"callback": noted}
 
 
 @dataclass

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.serve.running import API, Running, running
+from tests.serve.running import API, Paced, Running, running
 
 import mien
 from mien import provenance
@@ -54,9 +54,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def paced() -> Iterator[Paced]:
+    """The studio of the service: its searches can be held while the page is looked at."""
+    if not (BUILT_IN / "demo").exists():
+        pytest.skip("the demo bundle is not built")
+    with Paced() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def served(paced: Paced, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service for the journeys: its faces are theirs."""
-    with running(studio, tmp_path_factory.mktemp("jobs")) as one:
+    with running(paced, tmp_path_factory.mktemp("jobs")) as one:
         yield one
 
 
@@ -104,16 +113,17 @@ def drawn(page: Any) -> None:
 
 
 def test_from_a_photograph_to_a_saved_picture(
-    visit: Callable[..., Any], served: Running, studio: Studio, portrait: Path, tmp_path: Path
+    visit: Callable[..., Any], served: Running, paced: Paced, portrait: Path, tmp_path: Path
 ) -> None:
     page = visit()
-    page.locator("#file").set_input_files(portrait)
-    expect(page.locator("#photo figcaption")).to_have_text("1 face found")
-    expect(page.locator("#photo polygon")).to_have_count(1)
-    expect(page.locator(".face .name")).to_have_text("ada")
     after = page.locator("#compare .after")
-    expect(after).to_have_attribute("alt", re.compile("as found so far"))
-    expect(page.locator("#progress-text")).to_contain_text("of 35")
+    with paced.held():
+        page.locator("#file").set_input_files(portrait)
+        expect(page.locator("#photo figcaption")).to_have_text("1 face found")
+        expect(page.locator("#photo polygon")).to_have_count(1)
+        expect(page.locator(".face .name")).to_have_text("ada")
+        expect(after).to_have_attribute("alt", re.compile("as found so far"))
+        expect(page.locator("#progress-text")).to_contain_text("of 35")
     expect(page.locator(".face.waiting")).to_have_count(0)
     drawn(page)
 
@@ -134,7 +144,7 @@ def test_from_a_photograph_to_a_saved_picture(
     assert ada.code is not None
     assert nobody.code is not None
     mixed = mien.mix(ada.code, nobody.code, layers="fine")
-    expected = studio.render(mien.express(mixed, "happy", 0.5)).array
+    expected = paced.render(mien.express(mixed, "happy", 0.5)).array
     assert np.abs(load(path).astype(int) - expected).max() <= 1
     said = provenance.read(path)
     assert said is not None
@@ -204,13 +214,17 @@ def test_every_tool_draws_or_says_why_not(visit: Callable[..., Any]) -> None:
     expect(page.locator("#panel-swap button")).to_be_enabled()
 
 
-def test_a_swap_is_stopped_and_what_it_found_is_kept(visit: Callable[..., Any]) -> None:
+def test_a_swap_is_stopped_and_what_it_found_is_kept(
+    visit: Callable[..., Any], paced: Paced
+) -> None:
     page = visit()
     invented(page, 2)
     page.locator("#tab-swap").click()
-    page.locator("#panel-swap button").click()
-    expect(page.locator("#progress-text")).to_contain_text("of 60")
-    page.locator("#stop").click()
+    with paced.held():
+        page.locator("#panel-swap button").click()
+        expect(page.locator("#progress-text")).to_contain_text("of 60")
+        page.locator("#stop").click()
+        expect(page.locator("#progress")).to_be_hidden()
     expect(page.locator(".face")).to_have_count(3)
     expect(page.locator(".face .name").last).to_contain_text(" as invented")
     expect(page.locator(".face").last).to_have_attribute("aria-pressed", "true")

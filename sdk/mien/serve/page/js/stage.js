@@ -56,8 +56,15 @@ export class Stage {
     this.compare.setWide(false);
     this.compare.setBefore(face.before ?? face.url);
     this.compare.setAfter(face.url, face.name);
+    if (face.found) this.#showFound();
     this.kept = null;
     at("save").disabled = true;
+  }
+
+  /** What the search for the chosen face's code has come to. */
+  #showFound() {
+    this.compare.offer();
+    this.compare.setAfter(this.face.found, `${this.face.name}, as found so far`);
   }
 
   /** Ask for the picture that the tool's controls describe. */
@@ -93,6 +100,7 @@ export class Stage {
       face.job = null;
       complain(error);
     }
+    face.found = null;
     this.faces.changed(face);
     if (face === this.face) {
       this.showProgress();
@@ -134,9 +142,9 @@ export class Stage {
       this.#note(face);
     };
     const drawn = (picture) => {
-      if (face !== this.face || face.ready) return;
-      this.compare.offer();
-      this.compare.setAfter(picture, `${face.name}, as found so far`);
+      if (face.ready) return;
+      face.found = picture;
+      if (face === this.face) this.#showFound();
     };
     const job = await follow(face.job, told, drawn);
     face.job = job;
