@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from kernel_cases import Array, Case, range_error
@@ -16,9 +16,6 @@ from mien.ops.pixels import floats_from_pixels as floats_definition
 from mien.ops.warp import warp as warp_definition
 from mien_engines import kernels
 
-if TYPE_CHECKING:
-    from kernels import Bench
-
 CHECKED = 6  # planes that NumPy computes too
 SLOPE = 0.2
 TURN = np.array([[0.96, 0.28, -70.0], [-0.28, 0.96, 120.0]])
@@ -26,12 +23,20 @@ TURN = np.array([[0.96, 0.28, -70.0], [-0.28, 0.96, 120.0]])
 Call = Callable[[], object]
 
 
+class Gpu(NamedTuple):
+    """What a case works with: torch, the driver of mien's kernels, torch's random numbers."""
+
+    torch: Any
+    driver: Any
+    generator: Any
+
+
 class Work:
     """One case on arrays of its own: in mien's kernel, in torch, and as a copy."""
 
-    def __init__(self, bench: Bench, case: Case) -> None:
-        self.bench, self.case = bench, case
-        torch = bench.torch
+    def __init__(self, gpu: Gpu, case: Case) -> None:
+        self.gpu, self.case = gpu, case
+        torch = gpu.torch
         self.dtype = getattr(torch, case.dtype)
         self.source, self.target = (
             torch.empty(case.moved // 2, dtype=torch.uint8, device="cuda") for _ in range(2)
@@ -45,14 +50,14 @@ class Work:
         }.get(case.kernel, self._picture)()
 
     def mien(self) -> None:
-        stream = self.bench.torch.cuda.current_stream().cuda_stream
+        stream = self.gpu.torch.cuda.current_stream().cuda_stream
         self._mien(stream)
 
     def eager(self) -> Any:
         return self._torch(*self._inputs)
 
     def compiled(self) -> Call:
-        function = self.bench.torch.compile(self._torch, dynamic=False)
+        function = self.gpu.torch.compile(self._torch, dynamic=False)
         return lambda: function(*self._inputs)
 
     def copy(self) -> None:
@@ -63,18 +68,18 @@ class Work:
         return range_error(found, wanted)
 
     def _random(self, *shape: int, dtype: Any = None) -> Any:
-        torch = self.bench.torch
-        values = torch.randn(shape, device="cuda", generator=self.bench.generator)
+        torch = self.gpu.torch
+        values = torch.randn(shape, device="cuda", generator=self.gpu.generator)
         return values.to(dtype or torch.float32)
 
     def _levels(self, *shape: int) -> Any:
-        torch = self.bench.torch
+        torch = self.gpu.torch
         return torch.randint(
-            0, 256, shape, device="cuda", dtype=torch.uint8, generator=self.bench.generator
+            0, 256, shape, device="cuda", dtype=torch.uint8, generator=self.gpu.generator
         )
 
     def _adain(self) -> None:
-        torch, case = self.bench.torch, self.case
+        torch, case = self.gpu.torch, self.case
         up, axis = (2 if case.kernel == "adain up" else 1), case.layout.index("C")
         n, c = case.shape[0], case.shape[axis]
         x = self._random(*case.shape, dtype=self.dtype)
@@ -89,7 +94,7 @@ class Work:
         added = {"noise": noise, "strength": strength} if noisy else {}
         self._inputs = (x, gamma, beta)
         self._mien = lambda stream: kernels.adain(
-            self.bench.driver, x, gamma, beta, out=y, slope=SLOPE, up=up, layout=case.layout,  # type: ignore[arg-type]
+            self.gpu.driver, x, gamma, beta, out=y, slope=SLOPE, up=up, layout=case.layout,  # type: ignore[arg-type]
             stream=stream, **before, **added,
         )  # fmt: skip
 
@@ -132,7 +137,7 @@ class Work:
         weight, out = self._random(shape[1]), self._random(*shape)
         self._inputs = (content, style, weight)
         self._mien = lambda stream: kernels.mix(
-            self.bench.driver, content, style, weight, out=out, stream=stream
+            self.gpu.driver, content, style, weight, out=out, stream=stream
         )
         self._torch = lambda content, style, weight: style + weight[:, None] * (content - style)
         self._compared = lambda: (
@@ -141,7 +146,7 @@ class Work:
         )
 
     def _adam(self) -> None:
-        torch, shape = self.bench.torch, self.case.shape
+        torch, shape = self.gpu.torch, self.case.shape
         ws, gradient = self._random(*shape), self._random(*shape)
         m, v = torch.zeros_like(ws), torch.zeros_like(ws)
         rates = torch.linspace(0.1, 0.01, 1000, device="cuda")
@@ -149,7 +154,7 @@ class Work:
         first = ws.cpu().numpy()
         self._inputs = (ws.clone(), gradient, m.clone(), v.clone(), t.clone())
         self._mien = lambda stream: kernels.adam(
-            self.bench.driver, ws, m, v, gradient, rates=rates, t=t, done=done, stream=stream
+            self.gpu.driver, ws, m, v, gradient, rates=rates, t=t, done=done, stream=stream
         )
 
         def in_torch(ws: Any, gradient: Any, m: Any, v: Any, t: Any) -> None:
@@ -169,7 +174,7 @@ class Work:
         self._compared = compared
 
     def _picture(self) -> None:
-        torch, (h, w, _), driver = self.bench.torch, self.case.shape, self.bench.driver
+        torch, (h, w, _), driver = self.gpu.torch, self.case.shape, self.gpu.driver
         picture, image = self._levels(1, h, w, 3), self._random(1, 3, h, w, dtype=self.dtype)
         odd = torch.zeros(4, dtype=torch.uint8, device="cuda")
         kernel = self.case.kernel

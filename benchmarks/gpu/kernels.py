@@ -23,7 +23,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kernel_cases import DTYPES, LEVEL, MEGABYTES, TOLERANCE, Case, calls_of, cases, row_from
-from kernel_works import Call, Work
+from kernel_works import Call, Gpu, Work
 
 from mien_engines import kernels
 from mien_engines.errors import ParityFailed
@@ -95,14 +95,14 @@ class Bench:
         torch.cuda.init()
         torch.zeros(1, device="cuda")  # makes the context that kernels run in
         self.stream = torch.cuda.Stream()
-        self.generator = torch.Generator("cuda").manual_seed(0)
-        self.driver = kernels.driver()
-        self.cache = self.driver.card.l2
+        driver = kernels.driver()
+        self.gpu = Gpu(torch, driver, torch.Generator("cuda").manual_seed(0))
+        self.cache = driver.card.l2
         torch._dynamo.config.cache_size_limit = 256  # every shape is compiled by itself
 
     def check(self, case: Case) -> float:
         """The error of a kernel against NumPy. Raises ParityFailed where it is too large."""
-        work = Work(self, case)
+        work = Work(self.gpu, case)
         work.mien()
         self.torch.cuda.synchronize()
         error = work.error()
@@ -117,7 +117,7 @@ class Bench:
         """Seconds a call of each, in turns."""
         from timing import device_seconds  # which needs torch
 
-        works = [Work(self, case) for _ in range(calls_of(case.moved, self.cache))]
+        works = [Work(self.gpu, case) for _ in range(calls_of(case.moved, self.cache))]
         replays = {
             "mien": self.captured([work.mien for work in works]),
             "copy": self.captured([work.copy for work in works]),

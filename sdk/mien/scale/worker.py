@@ -15,7 +15,7 @@ from mien.bundles import detector_path
 from mien.errors import InputError, MienError
 from mien.images import Picture
 from mien.provenance import digest
-from mien.scale.films import film_address, join_film, pieces_of, shoot
+from mien.scale.films import Films
 from mien.scale.plan import Plan, Result, Status, Task
 from mien.scale.store import Store, address_of
 from mien.scale.verbs import named_by, opened, save_result, verb_of
@@ -35,6 +35,7 @@ class Worker:
         self._backend = backend or plan.backend
         self.verb = verb_of(plan.verb)
         self.store = Store(Path(plan.output))
+        self._films = Films(plan, self.store, self.made_of, self.edit_of)
         self._opening = 0.0
         self._known: dict[str, Any] = {}
         self._edit: tuple[dict[str, Any], FrameEdit] | None = None
@@ -145,21 +146,21 @@ class Worker:
         return opened(self.verb, name, value, self.studio, aligned=plan.aligned, face=plan.face)
 
     def _survey(self, task: Task) -> dict[str, Any]:
-        address = film_address(self, task)
+        address = self._films.address(task)
         found = {"address": address, "suffix": self.plan.film_suffix}
         if self.store.place(address, self.plan.film_suffix).exists():
             return self._named(task, {**found, "status": "kept"})
-        return {**found, "status": "done", "pieces": pieces_of(self, task)}
+        return {**found, "status": "done", "pieces": self._films.pieces(task)}
 
     def _shoot(self, task: Task) -> dict[str, Any]:
-        frames, passed = shoot(self, task)
+        frames, passed = self._films.shoot(task)
         return {"status": "done", "address": task.address, "frames": frames, "passed": passed}
 
     def _join(self, task: Task) -> dict[str, Any]:
         found = {"address": task.address, "suffix": self.plan.film_suffix}
         if task.pieces and self.store.place(task.address, self.plan.film_suffix).exists():
             return self._named(task, {**found, "status": "kept"})  # one alike was joined before
-        join_film(self, task)
+        self._films.join(task)
         return self._named(task, {**found, "status": "done"})
 
     def _named(self, task: Task, found: dict[str, Any]) -> dict[str, Any]:
