@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -80,6 +81,19 @@ def as_images(pictures: NDArray[np.uint8]) -> Tensor:
     """uint8 [N, H, W, 3] -> float [N, 3, H, W] in [-1, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(pictures))
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+LEAST = 0.35  # of a picture's side, that a softened one has left
+
+
+def softened(images: Tensor) -> Tensor:  # [N, 3, H, W]
+    """Half of them as if they had come with fewer pixels: drawn faces and small photographs are
+    soft, and what a network is given need not be as sharp as what it must draw."""
+    half = len(images) // 2
+    share = LEAST + (1 - LEAST) * float(torch.rand(()))
+    small = F.interpolate(images[:half], scale_factor=share, mode="bilinear", antialias=True)
+    soft = F.interpolate(small, images.shape[2:], mode="bilinear")
+    return torch.cat([soft, images[half:]]).contiguous(memory_format=torch.channels_last)
 
 
 SHIFT, SCALE = 0.03, 0.05  # of the side: how far framings of faces differ between alignments

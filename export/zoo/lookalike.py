@@ -5,7 +5,8 @@
 In turn: faces drawn again with all controls at zero (L1, VGG features), and with random controls,
 which have no target: an adversary judges the picture, a second head must read the controls from it
 (InfoGAN, Chen et al. 2016: what cannot be read is not used), and the encoder must find the same
-identity in it. Of both, mien's embedder must take the picture for the face.
+identity in it. Of both, mien's embedder must take the picture for the face, and VGG's features must
+have the face's structure: what AdaIN leaves of them when it takes their mean and deviation.
 RUN/lookalike.safetensors is what `mien export lookalike` reads. The published project states
 neither sizes nor losses; all but the 70, the 10 and where they enter is ours.
 """
@@ -24,9 +25,9 @@ from torch import Tensor, nn
 from mien_export.nets.lookalike import Lookalike, LookalikeConfig
 from zoo.adversary import Adversary
 from zoo.averages import Averages
-from zoo.faces import Batches, as_images, learnt_and_held, load_faces
+from zoo.faces import Batches, as_images, learnt_and_held, load_faces, softened
 from zoo.likeness import Likeness
-from zoo.losses import Vgg19Small, feature_distance
+from zoo.losses import Vgg19Small, feature_distance, structure_distance
 from zoo.training import Training, arguments, train, write_half
 
 CONFIG = LookalikeConfig(resolution=128, widths=(32, 64, 112, 144, 144))
@@ -35,8 +36,8 @@ RATE = 1e-3
 PIXELS, FEATURES = 2.0, 0.5
 ADVERSARIAL, FREE = 0.05, 0.3  # weight of the adversary on reconstructions and on free controls
 READ, SAME = 0.15, 0.5  # weights: the controls can be read, the identity stays
-KEPT = 0.2  # weight of the face's features where controls are free
-LIKE = 1.0  # weight of the likeness
+STRUCTURE = 2.0  # weight of what the face is made of, whatever its tones
+LIKE = 2.0  # weight of the likeness
 SIZE = 1e-3  # penalty on large identities
 
 
@@ -98,12 +99,14 @@ class LookalikeTraining(Training):
 
     def _reconstruction(self, real: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
-            identity = self.net.encoder(real).float()
+            identity = self.net.encoder(softened(real)).float()
             fake = self.net.decoder(identity, torch.zeros(len(real), CONFIG.control)).float()
         with torch.no_grad():
             wanted = self.features(real)
         near = PIXELS * F.l1_loss(fake, real)
-        near = near + FEATURES * feature_distance(self.features(fake), wanted)
+        seen = self.features(fake)
+        near = near + FEATURES * feature_distance(seen, wanted)
+        near = near + STRUCTURE * structure_distance(seen, wanted)
         near = near + LIKE * self.likeness.distance(fake, real)
         return near + SIZE * identity.square().mean(), fake
 
@@ -111,7 +114,7 @@ class LookalikeTraining(Training):
         control = torch.rand(len(real), CONFIG.control) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                identity = self.net.encoder(real).float()
+                identity = self.net.encoder(softened(real)).float()
             fake = self.net.decoder(identity, control).float()
             again = self.net.encoder(fake.contiguous(memory_format=torch.channels_last)).float()
         with torch.no_grad():
@@ -119,8 +122,9 @@ class LookalikeTraining(Training):
         seen = self.features(fake)
         read = F.mse_loss(self.reader(seen), control) * 3  # 1 for a blind guess
         same = F.mse_loss(again, identity) / identity.var()
-        like = LIKE * self.likeness.distance(fake, real) + KEPT * feature_distance(seen, wanted)
-        return READ * read + SAME * same + like, fake
+        like = LIKE * self.likeness.distance(fake, real)
+        kept = STRUCTURE * structure_distance(seen, wanted)
+        return READ * read + SAME * same + like + kept, fake
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:

@@ -3,11 +3,12 @@
     python -m zoo.vaegan --data DATA --out RUN --minutes 60
 
 In turn: faces through the VAE (L1, VGG features, KL divergence), and merges of two faces, which
-have no target: an adversary judges them, the content keeps the encoder's deep features, the pattern
-gives the mean and deviation of its shallow ones (Huang and Belongie 2017, with the VAE's encoder in
-place of VGG), and mien's embedder must see both in the face. RUN/vaegan.safetensors is what `mien
-export vaegan` reads. Batch normalisation and a discriminator on frozen features are ours; so is all
-that the published project does not state.
+have no target: an adversary judges them; the content keeps the encoder's deep features, and the
+structure of VGG's (what AdaIN leaves of them when it takes their mean and deviation); the pattern
+gives the mean and deviation of the encoder's shallow ones (Huang and Belongie 2017, with the VAE's
+encoder in place of VGG); and mien's embedder must see both in the face. RUN/vaegan.safetensors is
+what `mien export vaegan` reads. Batch normalisation and a discriminator on frozen features are
+ours; so is all that the published project does not state.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from torch import Tensor, nn
 from mien_export.nets.vaegan import VaeGan, VaeGanConfig
 from zoo.adversary import Adversary
 from zoo.averages import Averages
-from zoo.faces import Batches, as_images, learnt_and_held, load_faces
+from zoo.faces import Batches, as_images, learnt_and_held, load_faces, softened
 from zoo.likeness import Likeness
-from zoo.losses import Vgg19Small, feature_distance
+from zoo.losses import Vgg19Small, feature_distance, structure_distance
 from zoo.training import Training, arguments, train, write_half
 
 CONFIG = VaeGanConfig(resolution=128, latent=192, widths=(32, 64, 112, 144, 144))
@@ -35,6 +36,7 @@ RATE = 1e-3
 PIXELS, FEATURES, KL = 2.0, 0.5, 2e-3
 ADVERSARIAL, MERGED = 0.05, 0.3  # weight of the adversary on reconstructions and on merges
 CONTENT, PATTERN, LIKE = 0.5, 1.0, 3.0
+STRUCTURE = 1.5  # weight of what the face is made of, whatever its tones
 WARM_UP = 1000  # steps before the merge is trained
 
 
@@ -79,7 +81,7 @@ class VaeGanTraining(Training):
 
     def _reconstruction(self, real: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
-            mu, logvar = (x.float() for x in self.net.encoder(real))
+            mu, logvar = (x.float() for x in self.net.encoder(softened(real)))
             logvar = logvar.clamp(-8, 4)
             z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
             fake = self._drawn(z.unsqueeze(1).expand(-1, self.net.generator.blocks, -1))
@@ -87,7 +89,9 @@ class VaeGanTraining(Training):
             wanted = self.features(real)
         divergence = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean()  # to N(0, 1)
         near = PIXELS * F.l1_loss(fake, real)
-        near = near + FEATURES * feature_distance(self.features(fake), wanted)
+        seen = self.features(fake)
+        near = near + FEATURES * feature_distance(seen, wanted)
+        near = near + STRUCTURE * structure_distance(seen, wanted)
         return near + KL * divergence, fake
 
     def _drawn(self, codes: Tensor) -> Tensor:
@@ -103,7 +107,7 @@ class VaeGanTraining(Training):
         chosen[slice(*ranges)] = 1
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                own = self.net.encoder(real)[0].float()
+                own = self.net.encoder(softened(real))[0].float()
             merged = self.net.merge(own, own.roll(1, 0)).float()
             fake = self._drawn(own.unsqueeze(1) + chosen * (merged - own).unsqueeze(1))
             tower = self.averages.net.encoder.tower
@@ -111,11 +115,14 @@ class VaeGanTraining(Training):
             with torch.no_grad():
                 kept = [x.float() for x in tower(real)]
                 given = [x.float() for x in tower(pattern)]
+                wanted = self.features(real)
         content = sum(_relative(found[i], kept[i]) for i in (3, 4))
         style = sum(_relative(_moments(found[i]), _moments(given[i])) for i in (0, 1, 2))
         share = chosen.mean()
         like = self.likeness.distance(fake, real, pattern)
-        loss: Tensor = CONTENT * content + share * (PATTERN * style + LIKE * like)
+        structure = structure_distance(self.features(fake), wanted)
+        loss: Tensor = CONTENT * content + STRUCTURE * structure
+        loss = loss + share * (PATTERN * style + LIKE * like)
         return loss, fake
 
     @torch.no_grad()
