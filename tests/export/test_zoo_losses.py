@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+
 from zoo.faces import softened
 from zoo.losses import structure_distance
 
