@@ -27,7 +27,7 @@ FETCHED = re.compile(
         ("api/errors.md", "../errors.md", "../errors.md"),
         ("api/errors.md", "../../LICENSE", "../LICENSE.md"),
         ("CONTRIBUTING.md", "docs/index.md", "index.md"),
-        ("export/zoo/faces/card.md", "contact.png", "contact.png"),
+        ("export/zoo/faces/card.md", "contact.jpg", "contact.jpg"),
         ("mix.md", "https://arxiv.org/abs/1812.04948", "https://arxiv.org/abs/1812.04948"),
         ("mix.md", "nowhere.md", "nowhere.md"),  # left for the site's own check to refuse
     ],

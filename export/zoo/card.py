@@ -2,7 +2,7 @@
 
 A module of zoo.cards measures one network as it ships and hands over a Card. Its sheet shows only
 what networks of the project drew, since the faces they learnt from are not ours to publish; the
-same sheet with those faces above it goes to RUN/beside.png, to be looked at.
+same sheet with those faces above it goes to RUN/beside.jpg, to be looked at.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 WIDTH = 100  # characters, of a card's lines
 LINE = 20  # px, of a row's label
 PAPER, INK = 250, (40, 40, 40)
+SHEET, BESIDE = "contact.jpg", "beside.jpg"
+JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Card:
     figures: name -> value, measured on held-out data.
     remarks: name -> text: data, recipe, limits, use.
     sheet: label -> pictures, uint8 RGB [N, H, W, 3], all of one height in a row.
-    beside: the same for rows that may not be published, drawn above the sheet in RUN/beside.png.
+    beside: the same for rows that may not be published, drawn above the sheet in RUN/beside.jpg.
     """
 
     title: str
@@ -58,10 +60,10 @@ def machine(numbers: str = "bfloat16") -> str:
 
 
 def write_card(card: Card, folder: Path, beside: Path) -> None:
-    """Write card.md and contact.png to folder, and the sheet with real pictures to beside."""
+    """Write card.md and contact.jpg to folder, and the sheet with real pictures to beside."""
     folder.mkdir(parents=True, exist_ok=True)
     if card.sheet:
-        write_sheet(card.sheet, folder / "contact.png")
+        write_sheet(card.sheet, folder / SHEET)
         write_sheet({**card.beside, **card.sheet}, beside)
     (folder / "card.md").write_text(_text(card))
 
@@ -77,11 +79,11 @@ def write_sheet(rows: Mapping[str, U8], path: Path) -> None:
         label = np.full((LINE, width, 3), PAPER, np.uint8)
         cv2.putText(label, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
         strips += [label, strip]
-    cv2.imwrite(str(path), np.concatenate(strips)[:, :, ::-1])
+    cv2.imwrite(str(path), np.concatenate(strips)[:, :, ::-1], JPEG)
 
 
 def _text(card: Card) -> str:
-    sheet = "![contact sheet](contact.png)\n\n" if card.sheet else ""
+    sheet = f"![contact sheet]({SHEET})\n\n" if card.sheet else ""
     table = "\n".join(f"| {what} | {value} |" for what, value in card.figures.items())
     remarks = "\n".join(_filled(f"- **{name}**: {x}", "  ") for name, x in card.remarks.items())
     head = f"# {card.title}\n\n{_filled(card.what)}\n\n{sheet}"
@@ -100,4 +102,4 @@ def main(name: str, make: Callable[[Record, Path], Card], description: str | Non
     options = parser.parse_args()
     record, _ = load(options.run)
     card = make(record, options.data)
-    write_card(card, HERE / name, options.run / "beside.png")
+    write_card(card, HERE / name, options.run / BESIDE)

@@ -19,7 +19,7 @@ from mien import Studio
 from mien.bundles import bundle_path
 from mien_engines import Engine
 from zoo.backgrounds import Backgrounds
-from zoo.card import HERE, Card, machine, write_card
+from zoo.card import BESIDE, HERE, Card, machine, write_card
 from zoo.composite import Compositor
 from zoo.detections import matched
 from zoo.labels import MIRRORED_5, Teachers, labelled_faces
@@ -183,7 +183,7 @@ def main() -> None:
     ship("faces")
     records = {name: load(run)[0] for name, run in runs.items()}
     made = card(records, options.data, options.detector / "labels.npz")
-    write_card(made, folder, options.detector / "beside.png")
+    write_card(made, folder, options.detector / BESIDE)
 
 
 if __name__ == "__main__":
