@@ -125,7 +125,7 @@ def stylize(studio: Studio, out: Path) -> None:
 def merge(studio: Studio, out: Path) -> None:
     women, men = sampled(studio, WOMEN), sampled(studio, MEN)
     for name, blocks in (("merge", "all"), ("merge-middle", "middle")):
-        studio.merge_sheet(women, men, blocks=blocks).save(out / f"{name}.png")
+        studio.merge_sheet(women, men, blocks=blocks).save(out / f"{name}.jpg")
 
 
 def translate(studio: Studio, out: Path) -> None:
@@ -138,7 +138,7 @@ def translate(studio: Studio, out: Path) -> None:
 
 def lookalikes(studio: Studio, out: Path) -> None:
     face = sampled(studio, WOMEN)[0]
-    studio.lookalikes(face, 3 * COLUMNS, seed=7).sheet(COLUMNS).save(out / "lookalikes.png")
+    studio.lookalikes(face, 3 * COLUMNS, seed=7).sheet(COLUMNS).save(out / "lookalikes.jpg")
 
 
 DRAWN: dict[str, Callable[[Studio, Path], None]] = {
