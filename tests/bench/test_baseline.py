@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.bench.conftest import SHORT
 
-from mien.bench import BenchReport, Plan, baseline, measure, run, works
+from mien.bench import BenchReport, Plan, baseline, contest, measure, run, works
 from mien.bench.report import Accuracy, Case, Gpu, Refusal, Shown, Timeline
 from mien.cli.main import main
 from mien.errors import InputError
@@ -134,7 +134,7 @@ def test_a_backend_that_is_gone_makes_the_status_1(
     path = gone.save(tmp_path / "earlier.json")
     for module in (run, works):
         monkeypatch.setattr(module, "LISTING", ("ort", "ort-cuda"))
-    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
+    monkeypatch.setattr(contest, "allocations", lambda call: None)  # it takes its time
     options = [str(tiny), "--graph", "linear", "--calls", "30", "--threads", "1", "--starts", "0"]
     options += ["--no-roofline", "--against", str(path)]
     assert main(["bench", *options]) == 1
@@ -198,7 +198,7 @@ def test_packages_that_came_and_went_are_changes_too(report: BenchReport) -> Non
 def test_a_server_takes_the_rate_that_each_work_had_in_the_baseline(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
+    monkeypatch.setattr(contest, "allocations", lambda call: None)  # it takes its time
     asked: dict[str, Any] = {
         "bundle": tiny, "graphs": ("linear", "descent"), "backends": ("ort",),
         "scenario": "server", "streams": 1, "calls": 40, "threads": 1,

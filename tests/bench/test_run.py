@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.bench.conftest import SHORT
 
-from mien.bench import BenchReport, Plan, measure, plugins, run, save_html, works
+from mien.bench import BenchReport, Plan, contest, measure, plugins, save_html, works
 from mien.bench.allocations import allocations
 from mien.bench.html import page
 from mien.bench.report import Case, Counts, Refusal, Roof
@@ -286,7 +286,7 @@ def test_a_work_that_fails_is_not_measured_and_the_others_are(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: dict[str, Any] = {"bundle": tiny, "graphs": ("descent", "linear"), "backends": ("ort",)}
-    monkeypatch.setattr(run, "allocations", lambda call: None)  # it takes its time
+    monkeypatch.setattr(contest, "allocations", lambda call: None)  # it takes its time
     whole = measure(Plan(**asked, **SHORT))
     assert not whole.failed
     turns = iter([DeviceOutOfMemory("the device has no 9 GB left"), None])
@@ -297,7 +297,7 @@ def test_a_work_that_fails_is_not_measured_and_the_others_are(
             raise error
         return time_calls(*arguments)
 
-    monkeypatch.setattr(run, "time_calls", once)
+    monkeypatch.setattr(contest, "time_calls", once)
     found = measure(Plan(**asked, baseline=whole.save(tmp_path / "whole.json"), **SHORT))
     assert [case.work for case in found.cases] == ["tiny/linear"]
     reason = "the device has no 9 GB left"

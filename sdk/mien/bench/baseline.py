@@ -137,7 +137,12 @@ def _results(report: BenchReport) -> dict[tuple[str, str], Accuracy | None]:
 
 
 def _reason(report: BenchReport, work: str, who: str) -> str:
-    found = (
+    failures = [
+        f"it failed ({one.stage}): {one.line}"
+        for one in report.failures
+        if (one.work, one.who) == (work, who)
+    ]
+    refusals = [
         one.reason for one in report.refusals if one.who in ("", who) and one.work in ("", work)
-    )
-    return next(found, "it took no part")
+    ]
+    return next(iter(failures + refusals), "it took no part")

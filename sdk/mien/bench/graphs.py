@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.bench.report import Accuracy, Refusal
+from mien.bench.failing import left_out
+from mien.bench.report import Accuracy, Failure, Refusal, Stage
 from mien.bench.scenarios import NewCall
 from mien.errors import InputError, MienError
 from mien_engines import Bundle
@@ -52,11 +53,11 @@ def graph_contestants(
     *,
     batch: int = 1,
     threads: int | None = None,
-) -> Iterator[Contestant | Refusal]:
+) -> Iterator[Contestant | Refusal | Failure]:
     """Open a graph with each backend and hold it against the reference; stack closes it.
 
     The inputs are the bundle's own samples, repeated to the batch. What the gate does not let pass
-    is timed all the same, and marked.
+    is timed all the same, and marked. Who fails gives back what it holds before the next opens.
 
     Raises InputError for a batch that the graph does not take; ParityFailed without samples.
     """
@@ -71,16 +72,19 @@ def graph_contestants(
     samples = referee.feeds(graph)
     feeds = repeated(spec, dict(samples), batch)
     work = f"{bundle.name}/{graph}"
+    stage: Stage
     for backend in backends:
+        own, stage = stack.enter_context(ExitStack()), "opening"
         try:
             began = time.perf_counter()
-            session = stack.enter_context(backend.open(path, spec, threads))
-            opened = time.perf_counter()
+            session = own.enter_context(backend.open(path, spec, threads))
+            opened, stage = time.perf_counter(), "first call"
             _caller(session, feeds)()()
-            first = time.perf_counter()
+            first, stage = time.perf_counter(), "accuracy"
             result = referee.check(graph, session, judge)
         except MienError as error:
-            yield Refusal(work=work, who=backend.name, reason=str(error))
+            own.close()
+            yield left_out(work, backend.name, stage, error)
             continue
         accuracy = Accuracy(
             measure=MEASURES[spec.gate.kind],

@@ -9,10 +9,36 @@ from mien.bench.markup import UNSUPPORTED, cell, milliseconds, table, text
 from mien.bench.plots import spread
 from mien.bench.ratios import Comparison
 from mien.bench.report import BenchReport, Case, rate_said
-from mien.bench.sections import baseline, ceilings, costs, real_time, starts
+from mien.bench.sections import (
+    baseline,
+    ceilings,
+    costs,
+    failures,
+    real_time,
+    refusals,
+    starts,
+)
 from mien.bench.style import STYLE
 from mien.bench.svg import COLOURS
 from mien.whole_files import write_whole
+
+HEAD = (
+    "",
+    "precision",
+    "n",
+    "p50 ms",
+    "p90",
+    "p95",
+    "p99",
+    "p99.9",
+    "jitter",
+    "MAD",
+    "per s",
+    "open",
+    "first ms",
+    "off by",
+    "tolerance",
+)
 
 
 def save_html(report: BenchReport, path: str | Path) -> Path:
@@ -29,7 +55,8 @@ def page(report: BenchReport) -> str:
         starts(report),
         *(real_time(report, i) for i in range(len(report.timelines))),
         ceilings(report),
-        _refusals(report),
+        failures(report),
+        refusals(report),
         '<p class="bad">Nothing was measured.</p>' if report.empty else "",
         _legend(report),
     ]
@@ -71,9 +98,7 @@ def _work(report: BenchReport, work: str) -> str:
     cases = [case for case in report.cases if case.work == work]
     floor = report.floors.get(work)
     noise = (
-        ""
-        if floor is None
-        else f" The first, measured twice in turn, differs from itself by {floor:.1%}."
+        "" if floor is None else f" The first, measured twice, differs from itself by {floor:.1%}."
     )
     found = [c for c in report.comparisons if c.case in [case.name for case in cases]]
     key = "".join(
@@ -83,24 +108,11 @@ def _work(report: BenchReport, work: str) -> str:
         [
             f"<h2>{text(work + rate_said(cases))}</h2>",
             table(
+                HEAD,
                 [
-                    "",
-                    "precision",
-                    "n",
-                    "p50 ms",
-                    "p90",
-                    "p95",
-                    "p99",
-                    "p99.9",
-                    "jitter",
-                    "MAD",
-                    "per s",
-                    "open",
-                    "first ms",
-                    "off by",
-                    "tolerance",
+                    *(_case_row(case) for case in cases),
+                    *(_failed_row(who) for who in report.failed_at(work)),
                 ],
-                [_case_row(case) for case in cases],
             ),
             f"<figure>{spread(cases)}<figcaption>{key}<br>Part of the calls that took at most so "
             f"long.{noise}</figcaption></figure>",
@@ -129,6 +141,10 @@ def _case_row(case: Case) -> list[str]:
     ]
 
 
+def _failed_row(who: str) -> list[str]:
+    return [cell(who), cell("failed", "words bad"), *(cell("") for _ in HEAD[2:])]
+
+
 def _ratios(found: Sequence[Comparison]) -> str:
     if not found:
         return ""
@@ -144,14 +160,6 @@ def _ratios(found: Sequence[Comparison]) -> str:
         for c in found
     ]
     return table(["", "against", "times as fast", "95 % interval", "noise floor", "verdict"], rows)
-
-
-def _refusals(report: BenchReport) -> str:
-    rows = [
-        [cell(r.work or "every work"), cell(r.who or "all", "words"), cell(r.reason, "words")]
-        for r in report.refusals
-    ]
-    return "<h2>Not measured</h2>" + table(["", "backend", "why"], rows) if rows else ""
 
 
 def _legend(report: BenchReport) -> str:

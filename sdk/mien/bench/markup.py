@@ -6,7 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 
 UNSUPPORTED = "n/a"
-WORDS = ("", "against", "backend", "cache", "precision", "why")  # heads of columns of words
+# Heads of columns of words.
+WORDS = ("", "against", "at", "backend", "cache", "error", "precision", "what to do", "why")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

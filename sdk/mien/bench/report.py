@@ -18,6 +18,9 @@ from mien_engines.backends import LISTING
 from mien_engines.spec import Precision
 
 LIVE = "live"  # the work that timelines are of
+Stage = Literal[
+    "opening", "first call", "accuracy", "warm-up", "timing", "allocations", "fresh process", "run"
+]
 ON_GPU = ("ort-cuda", "trt", "rtx")  # how names of backends begin that run on a GPU
 
 
@@ -140,11 +143,31 @@ class Case(_Record):
 
 
 class Refusal(_Record):
-    """Who was not measured, and why. work: "" for all of them. who: "" where a work failed."""
+    """Who took no part, and why. work: "" for all of them. who: "" where a work failed."""
 
     work: str
     who: str
     reason: str
+
+
+class Failure(_Record):
+    """Who took part, and failed. The others of the work were measured without it.
+
+    stage: what it failed at; at "fresh process" it has the figures of this process. code, reason,
+    hint: of its error.
+    """
+
+    work: str
+    who: str
+    stage: Stage
+    code: str
+    reason: str
+    hint: str = ""
+
+    @property
+    def line(self) -> str:
+        """The error, for people."""
+        return f"{self.code}: {self.reason}" + (f". {self.hint}" if self.hint else "")
 
 
 class Start(_Record):
@@ -223,6 +246,7 @@ class BenchReport(_Record):
     broken: tuple[str, ...] = ()
     floors: dict[str, float] = {}
     refusals: tuple[Refusal, ...] = ()
+    failures: tuple[Failure, ...] = ()
     starts: tuple[Start, ...] = ()
     timelines: tuple[Timeline, ...] = ()
     roof: Roof | None = None
@@ -254,11 +278,25 @@ class BenchReport(_Record):
         """Nothing at all was measured."""
         return not (self.cases or self.timelines)
 
+    def failed_at(self, work: str) -> list[str]:
+        """Who failed at a work and has no figures there."""
+        measured = {case.who for case in self.cases if case.work == work}
+        failed = dict.fromkeys(one.who for one in self.failures if one.work == work)
+        return [who for who in failed if who not in measured]
+
+    @property
+    def unmeasured(self) -> set[str]:
+        """Works that failed, or in which nobody could take part."""
+        measured = {case.work for case in self.cases} | {LIVE for _ in self.timelines}
+        refused = {one.work for one in self.refusals if one.work}
+        failed = {one.work for one in self.failures}
+        return (refused | failed) - measured | {one.work for one in self.refusals if not one.who}
+
     @property
     def failed(self) -> bool:
-        """Something is worse than it was, or was not measured at all: the command's status is 1."""
-        works = any(not refusal.who for refusal in self.refusals)
-        return bool(self.regressions or self.broken) or self.empty or works
+        """Something is worse than it was, failed, or is not measured: the command's status is 1."""
+        worse = self.regressions or self.broken
+        return bool(worse or self.failures or self.unmeasured) or self.empty
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON; the file is whole or not there. Raises InputError."""

@@ -2,7 +2,8 @@
 
 Contestants take turns, a block of calls each, and who begins moves on by one each round: a busy
 machine is then busy for all. The first call of a block is not counted where calls follow each
-other, since thread pools of the others still spin.
+other, since thread pools of the others still spin. One that fails leaves, and the others go on
+taking turns: each round that is counted is one that all of them made.
 
 The server is an open loop. Moments of arrival are drawn beforehand (a Poisson process of a rate)
 and do not depend on how the calls before went; a latency begins at the arrival, so that what waits
@@ -12,8 +13,9 @@ in the queue behind a slow call is slow, too. A closed loop would leave those ca
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,9 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bench.clock import Clock, Machine
+from mien.errors import Cancelled, MienError
 
 F64 = NDArray[np.float64]
 Call = Callable[[], object]
+# Makes the calls of a round, by its number: the seconds of each, and of all of them.
+Block = Callable[[str, list[Call], int], tuple[list[float], float]]
 # Makes a call for one caller: what keeps state between calls is not to be shared.
 NewCall = Callable[[], Call]
 
@@ -37,11 +42,13 @@ class Sample:
 
     rounds: seconds of each call, a list a round; of the server from the arrival on.
     service: seconds of each call alone, in the server. seconds: for which calls were under way.
+    error: why it left; the rounds are those before.
     """
 
     rounds: list[list[float]] = field(default_factory=list)
     service: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    error: MienError | None = None
 
     @property
     def latencies(self) -> list[float]:
@@ -66,10 +73,9 @@ def one_after_another(
     calls: of a block. before: done before each call and not counted, such as emptying the caches.
     """
     clock = clock or Machine()
-    own = {name: new() for name, new in contestants.items()}
 
-    def block(name: str, _: int) -> tuple[list[float], float]:
-        call, times = own[name], []
+    def block(name: str, own: list[Call], turn: int) -> tuple[list[float], float]:
+        (call,), times = own, []
         call()
         for _ in range(calls):
             if before is not None:
@@ -79,7 +85,7 @@ def one_after_another(
             times.append(clock.now() - began)
         return times, sum(times)
 
-    return _in_turn(list(contestants), rounds, block)
+    return _in_turn(contestants, 1, rounds, block)
 
 
 def several_callers(
@@ -95,10 +101,9 @@ def several_callers(
     calls: of a block, by all callers together.
     """
     clock = clock or Machine()
-    own = {name: [new() for _ in range(streams)] for name, new in contestants.items()}
 
-    def block(name: str, _: int) -> tuple[list[float], float]:
-        for call in own[name]:
+    def block(name: str, own: list[Call], turn: int) -> tuple[list[float], float]:
+        for call in own:
             call()
         left, lock, times = iter(range(calls)), threading.Lock(), []
 
@@ -112,10 +117,10 @@ def several_callers(
                 times.append(clock.now() - began)
 
         began = clock.now()
-        _threads([lambda call=call: work(call) for call in own[name]])  # type: ignore[misc]
+        _threads([lambda call=call: work(call) for call in own])  # type: ignore[misc]
         return times, clock.now() - began
 
-    return _in_turn(list(contestants), rounds, block)
+    return _in_turn(contestants, streams, rounds, block)
 
 
 def as_they_arrive(
@@ -134,11 +139,10 @@ def as_they_arrive(
     sent the same arrivals. One worker needs no thread.
     """
     clock = clock or Machine()
-    own = {name: [new() for _ in range(workers)] for name, new in contestants.items()}
     service: dict[str, list[float]] = {name: [] for name in contestants}
 
-    def block(name: str, turn: int) -> tuple[list[float], float]:
-        for call in own[name]:
+    def block(name: str, own: list[Call], turn: int) -> tuple[list[float], float]:
+        for call in own:
             call()
         times: list[float] = []
         due, lock = iter(poisson_arrivals(rate, calls, (seed, turn))), threading.Lock()
@@ -157,10 +161,10 @@ def as_they_arrive(
                 times.append(ended - (began + after))
                 service[name].append(ended - started)
 
-        _threads([lambda call=call: work(call) for call in own[name]])  # type: ignore[misc]
+        _threads([lambda call=call: work(call) for call in own])  # type: ignore[misc]
         return times, clock.now() - began
 
-    found = _in_turn(list(contestants), rounds, block)
+    found = _in_turn(contestants, workers, rounds, block)
     for name, sample in found.items():
         sample.service = service[name]
     return found
@@ -173,16 +177,33 @@ def poisson_arrivals(rate: float, count: int, seed: int | tuple[int, ...]) -> F6
 
 
 def _in_turn(
-    names: list[str], rounds: int, block: Callable[[str, int], tuple[list[float], float]]
+    contestants: Mapping[str, NewCall], callers: int, rounds: int, block: Block
 ) -> dict[str, Sample]:
-    found = {name: Sample() for name in names}
+    found = {name: Sample() for name in contestants}
+    own: dict[str, list[Call]] = {}
+    for name, new in contestants.items():
+        with _leaving(found[name]):
+            own[name] = [new() for _ in range(callers)]
     for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            times, seconds = block(name, turn)
-            found[name].rounds.append(times)
-            found[name].seconds += seconds
+        staying = [name for name in found if found[name].error is None]
+        first = turn % max(len(staying), 1)
+        for name in staying[first:] + staying[:first]:
+            with _leaving(found[name]):
+                times, seconds = block(name, own[name], turn)
+                found[name].rounds.append(times)
+                found[name].seconds += seconds
     return found
+
+
+@contextlib.contextmanager
+def _leaving(sample: Sample) -> Iterator[None]:
+    """Note the error of a contestant, who is not asked again."""
+    try:
+        yield
+    except Cancelled:
+        raise
+    except MienError as error:
+        sample.error = error
 
 
 def _threads(works: list[Callable[[], None]]) -> None:

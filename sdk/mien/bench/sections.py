@@ -1,4 +1,4 @@
-"""Sections of the page beside the timings: costs, baseline, starts, real time, roofline."""
+"""Sections of the page beside the timings: costs, baseline, starts, real time, failures."""
 
 from __future__ import annotations
 
@@ -142,3 +142,27 @@ def ceilings(report: BenchReport) -> str:
         "mien[export].</p>"
     )
     return f"<h2>Roofline</h2><p>{measured}</p>{figure}"
+
+
+def failures(report: BenchReport) -> str:
+    rows = [
+        [
+            cell(f.work),
+            cell(f.who, "words"),
+            cell(f.stage, "words"),
+            cell(f.code, "words bad"),
+            cell(f.reason, "words"),
+            cell(f.hint, "words"),
+        ]
+        for f in report.failures
+    ]
+    head = ["", "backend", "at", "error", "why", "what to do"]
+    return "<h2>Failed</h2>" + table(head, rows) if rows else ""
+
+
+def refusals(report: BenchReport) -> str:
+    rows = [
+        [cell(r.work or "every work"), cell(r.who or "all", "words"), cell(r.reason, "words")]
+        for r in report.refusals
+    ]
+    return "<h2>Not measured</h2>" + table(["", "backend", "why"], rows) if rows else ""

@@ -26,18 +26,15 @@ LOAD = 0.5  # of the slowest contestant's capacity, where no rate was named
 CACHE_BYTES = 1 << 26  # swept to empty the caches: twice the last level of most processors
 
 
-def trials(calls: Mapping[str, Call]) -> dict[str, float]:
-    """Seconds of a call of each, about."""
-    found = {}
-    for name, call in calls.items():
+def trial(call: Call) -> float:
+    """Seconds of a call, about."""
+    call()
+    times = []
+    for _ in range(TRIALS):
+        began = time.perf_counter()
         call()
-        times = []
-        for _ in range(TRIALS):
-            began = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - began)
-        found[name] = statistics.median(times)
-    return found
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def half_load(slowest: float, plan: Plan) -> float:

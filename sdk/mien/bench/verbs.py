@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.bench.failing import left_out
 from mien.bench.graphs import Contestant
-from mien.bench.report import LIVE, Accuracy, Refusal
+from mien.bench.report import LIVE, Accuracy, Failure, Refusal, Stage
 from mien.bundles import BUILT_IN, bundle_path
 from mien.edits.gatys_settings import GatysSettings
 from mien.edits.swap import SwapSettings
@@ -212,23 +213,26 @@ def verb_contestants(
     *,
     side: int,
     threads: int | None,
-) -> Iterator[Contestant | Refusal]:
+) -> Iterator[Contestant | Refusal | Failure]:
     """Prepare a verb with each backend; its result stands beside the reference's.
 
     A backend that a graph's gate refuses is refused here, as a studio does.
     """
     expected: Any = None
+    stage: Stage
     names = sorted(backends, key=lambda name: name != REFERENCE)
     for name in names if VERBS[verb].networks else [REFERENCE]:
+        own, stage = stack.enter_context(ExitStack()), "opening"
         try:
             began = time.perf_counter()
-            studio = stack.enter_context(studio_for(verb, bundle, name, threads))
+            studio = own.enter_context(studio_for(verb, bundle, name, threads))
             call = VERBS[verb].prepare(studio, side)
-            opened = time.perf_counter()
+            opened, stage = time.perf_counter(), "first call"
             found = call()
             first = time.perf_counter()
         except MienError as error:
-            yield Refusal(work=verb, who=name, reason=str(error))
+            own.close()
+            yield left_out(verb, name, stage, error)
             continue
         expected = found if expected is None and name == REFERENCE else expected
         yield Contestant(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mien.bench import plugins
 from mien.bench.graphs import Contestant, check_batch, graph_contestants
-from mien.bench.report import LIVE, Refusal
+from mien.bench.report import LIVE, Failure, Refusal
 from mien.bench.settings import Plan
 from mien.bench.verbs import verb_contestants
 from mien.bundles import bundle_path
@@ -69,8 +69,8 @@ def rivals_of(work: Work, plan: Plan) -> list[Backend]:
 
 def contestants_of(
     work: Work, plan: Plan, names: list[str], others: list[Backend], stack: ExitStack
-) -> tuple[list[Contestant], list[Refusal]]:
-    """Open who takes part in a work; say who cannot. others: its rivals."""
+) -> tuple[list[Contestant], list[Refusal | Failure]]:
+    """Open who takes part in a work; say who cannot, and who fails. others: its rivals."""
     if work.bundle is not None and work.graph is not None:
         entered = graph_contestants(
             work.bundle,
@@ -91,10 +91,10 @@ def contestants_of(
             threads=plan.threads,
         )
     contestants: list[Contestant] = []
-    refused: list[Refusal] = []
+    left: list[Refusal | Failure] = []
     for one in entered:
-        if isinstance(one, Refusal):
-            refused.append(one)
-        else:
+        if isinstance(one, Contestant):
             contestants.append(one)
-    return contestants, refused
+        else:
+            left.append(one)
+    return contestants, left

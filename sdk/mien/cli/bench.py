@@ -92,7 +92,8 @@ def command(
     Example: mien bench demo --graph render --against render.json
 
     The status is 1 where something is slower than in the earlier report, is not measured any more
-    or no longer passes its gate, where a graph or verb failed, and where nothing was measured.
+    or no longer passes its gate, where a backend, graph or verb failed, and where one has nothing
+    that was measured.
     """
     from rich.console import Console
 

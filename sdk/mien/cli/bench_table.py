@@ -49,6 +49,9 @@ def show(report: BenchReport, console: Console | None = None) -> None:
             f"{s['frame_ms']['p95']:.1f}/{s['frame_ms']['p99']:.1f} ms (p50/p95/p99), "
             f"age {s['age_ms']['p50']:.1f} ms, {s['dropped']} of {s['captured']} dropped"
         )
+    for failure in report.failures:
+        where = f"{failure.work}, {failure.who} ({failure.stage})"
+        console.print(f"[red]failed: {escape(where)}: {escape(failure.line)}[/]")
     for refusal in report.refusals:
         where = ", ".join(filter(None, (refusal.work, refusal.who)))
         console.print(f"[dim]not measured: {escape(where)}: {escape(refusal.reason)}[/]")
@@ -64,6 +67,8 @@ def _work(console: Console, report: BenchReport, work: str) -> None:
     for case in cases:
         latencies.add_row(*_times(case))
         calls.add_row(*_call(report, case))
+    for who in report.failed_at(work):
+        latencies.add_row(f"{escape(who)} [red]failed[/]")
     console.print(latencies, calls)
     found = [c for c in report.comparisons if c.case in [case.name for case in cases]]
     if found:
