@@ -17,7 +17,7 @@ from tests.bench.conftest import SHORT
 from tests.bench.virtual import Virtual
 
 from mien.bench import BenchReport, Plan, contest, measure, starts, verbs, works
-from mien.bench.failing import left_out
+from mien.bench.failing import left_out, said_once
 from mien.bench.html import page
 from mien.bench.report import LIVE, Failure, Refusal
 from mien.bench.scenarios import NewCall, as_they_arrive, one_after_another, several_callers
@@ -378,6 +378,32 @@ def test_a_work_in_which_nobody_takes_part_is_status_1(report: BenchReport) -> N
     found = report.model_copy(update={"refusals": (*report.refusals, shut)})
     assert found.unmeasured == {"mix"}
     assert found.failed
+
+
+def test_what_several_say_alike_is_said_once_with_their_names() -> None:
+    said = [
+        Refusal(work="", who=name, reason="there is no CUDA device")
+        for name in ("trt", "trt-fp16", "rtx")
+    ]
+    other = Refusal(work="mix", who="trt", reason="there is no CUDA device")
+    failed = Refusal(work="mix", who="", reason="all who took part failed")
+    assert said_once([said[0], other, *said[1:], failed]) == [
+        ("", "trt, trt-fp16, rtx", "there is no CUDA device"),
+        ("mix", "trt", "there is no CUDA device"),
+        ("mix", "", "all who took part failed"),
+    ]
+
+
+def test_reasons_are_said_once_on_the_terminal_and_on_the_page(report: BenchReport) -> None:
+    names = ("trt", "trt-fp16", "trt-bf16", "rtx", "rtx-fp16", "rtx-bf16")
+    refused = tuple(Refusal(work="", who=name, reason="no CUDA device") for name in names)
+    found = report.model_copy(update={"refusals": refused})
+    console = Console(width=200, highlight=False)
+    with console.capture() as caught:
+        show(found, console)
+    assert caught.get().count("no CUDA device") == page(found).count("no CUDA device") == 1
+    assert f"not measured: {', '.join(names)}: no CUDA device" in caught.get()
+    assert f'<td class="words">{", ".join(names)}</td>' in page(found)
 
 
 def test_a_fresh_process_that_fails_is_a_failure_of_one_that_has_figures(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mien.bench.report import Failure, Refusal, Stage
 from mien.errors import (
     ArchMismatch,
@@ -38,3 +40,14 @@ def failure(work: str, who: str, stage: Stage, error: MienError) -> Failure:
     return Failure(
         work=work, who=who, stage=stage, code=error.code, reason=error.message, hint=error.hint
     )
+
+
+def said_once(refusals: Iterable[Refusal]) -> list[tuple[str, str, str]]:
+    """Work, names and reason of each refusal; those of one work with the same reason are one.
+
+    names: "trt, trt-fp16"; "" where a work failed. Backends of one library lack the same.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in refusals:
+        names.setdefault((one.work, one.reason), []).append(one.who)
+    return [(work, ", ".join(whos), reason) for (work, reason), whos in names.items()]

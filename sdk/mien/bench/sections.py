@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mien.bench.failing import said_once
 from mien.bench.markup import cell, milliseconds, table, text
 from mien.bench.plots import reached, roofline, timeline
 from mien.bench.report import BenchReport, Case
@@ -162,7 +163,7 @@ def failures(report: BenchReport) -> str:
 
 def refusals(report: BenchReport) -> str:
     rows = [
-        [cell(r.work or "every work"), cell(r.who or "all", "words"), cell(r.reason, "words")]
-        for r in report.refusals
+        [cell(work or "every work"), cell(who or "all", "words"), cell(reason, "words")]
+        for work, who, reason in said_once(report.refusals)
     ]
     return "<h2>Not measured</h2>" + table(["", "backend", "why"], rows) if rows else ""

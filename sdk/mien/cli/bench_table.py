@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mien.bench.failing import said_once
 from mien.bench.plots import reached
 from mien.bench.ratios import Comparison
 from mien.bench.report import BenchReport, Case, Start, rate_said
@@ -52,9 +53,9 @@ def show(report: BenchReport, console: Console | None = None) -> None:
     for failure in report.failures:
         where = f"{failure.work}, {failure.who} ({failure.stage})"
         console.print(f"[red]failed: {escape(where)}: {escape(failure.line)}[/]")
-    for refusal in report.refusals:
-        where = ", ".join(filter(None, (refusal.work, refusal.who)))
-        console.print(f"[dim]not measured: {escape(where)}: {escape(refusal.reason)}[/]")
+    for work, who, reason in said_once(report.refusals):
+        where = ", ".join(filter(None, (work, who)))
+        console.print(f"[dim]not measured: {escape(where)}: {escape(reason)}[/]")
     if report.empty:
         console.print("[red]nothing was measured[/]")
     _legend(console, report)
