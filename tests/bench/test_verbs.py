@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mien
-from mien.bench import Plan, measure, verbs
+from mien.bench import Plan, contest, measure, verbs
 from mien.bench.report import LIVE
 from mien.bench.verbs import VERBS, accuracy
 from mien.cli.main import main
@@ -20,7 +20,7 @@ from mien.errors import InputError
 PAGE = Path(__file__).parents[2] / "docs" / "bench.md"
 
 
-SLOW = ("mix", "table")  # what they are made of is in the others, too
+SLOW = ("animate", "mix", "move", "table")  # what they are made of is in the others, too
 EACH = [
     pytest.param(verb, marks=[pytest.mark.slow] if verb in SLOW else [])
     for verb in ("express", "frame", "invert", "translate", *SLOW)
@@ -28,7 +28,8 @@ EACH = [
 
 
 @pytest.mark.parametrize("verb", EACH)
-def test_a_verb_is_measured_and_checked(verb: str) -> None:
+def test_a_verb_is_measured_and_checked(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "allocations", lambda call: None)  # it takes its time
     if not (mien.bundles.BUILT_IN / "demo" / "bundle.json").is_file():  # type: ignore[attr-defined]
         pytest.skip("the demo bundle is not built")
     found = measure(Plan(verbs=(verb,), backends=("ort",), calls=3, threads=1))

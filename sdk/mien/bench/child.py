@@ -59,7 +59,11 @@ def _graph(task: dict[str, Any]) -> tuple[Call, Call]:
 
 
 def _verb(task: dict[str, Any]) -> tuple[Call, Call]:
-    from mien.bench.verbs import VERBS, studio_for
+    from contextlib import ExitStack
 
+    from mien.bench.verbs import prepared, studio_for
+
+    stack = ExitStack()
     studio = studio_for(task["verb"], task["bundle"], task["backend"], task["threads"])
-    return VERBS[task["verb"]].prepare(studio, task["side"]), studio.close
+    stack.enter_context(studio)
+    return stack.enter_context(prepared(task["verb"], studio, task["side"])), stack.close

@@ -11,13 +11,14 @@ import numpy as np
 
 from mien.bench.allocations import allocations
 from mien.bench.failing import failure
+from mien.bench.films import FRAMES
 from mien.bench.graphs import Contestant
 from mien.bench.ratios import Comparison, compare, noise_floor
 from mien.bench.report import Case, Counts, Failure, Refusal, Stage, Start, Timeline
 from mien.bench.scenarios import Sample
 from mien.bench.settings import Plan
 from mien.bench.stats import summary
-from mien.bench.timing import half_load, time_calls, trial
+from mien.bench.timing import half_load, time_calls, time_films, trial
 from mien.bench.works import Work
 from mien.errors import BackendUnavailable, Cancelled, MienError
 from mien_engines.counting import count
@@ -73,7 +74,7 @@ def contest(
     seconds: dict[str, float] = {}
     for one in contestants:
         with found.failing(work.name, one.who, "warm-up"):
-            seconds[one.who] = trial(one.new_call())
+            seconds[one.who] = one.first_ms / 1e3 if work.is_film else trial(one.new_call())
     staying = [one for one in contestants if one.who in seconds]
     if not staying:
         return []
@@ -82,7 +83,10 @@ def contest(
         rate = half_load(slowest, plan)
     first = staying[0].who
     calls = {one.who: one.new_call for one in staying} | {first + AGAIN: staying[0].new_call}
-    samples = time_calls(calls, slowest, plan, rate)
+    if work.is_film:
+        samples = time_films(calls, slowest, plan, FRAMES - 1)
+    else:
+        samples = time_calls(calls, slowest, plan, rate)
     again = samples.pop(first + AGAIN)
     samples[first].error = samples[first].error or again.error
     done = []
@@ -131,7 +135,7 @@ def _case(work: Work, one: Contestant, sample: Sample, plan: Plan, rate: float |
         busy=None if busy is None else round(busy, 4),
         overloaded=rate is not None and mean * rate >= plan.streams,
         accuracy=one.accuracy,
-        allocations=allocations(one.new_call()),
+        allocations=None if work.is_film else allocations(one.new_call()),
         counts=_counts(work, one),
     )
 

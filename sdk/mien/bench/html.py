@@ -8,7 +8,7 @@ from pathlib import Path
 from mien.bench.markup import UNSUPPORTED, cell, milliseconds, table, text
 from mien.bench.plots import spread
 from mien.bench.ratios import Comparison
-from mien.bench.report import BenchReport, Case, rate_said
+from mien.bench.report import BenchReport, Case, calls_said
 from mien.bench.sections import (
     baseline,
     ceilings,
@@ -106,7 +106,7 @@ def _work(report: BenchReport, work: str) -> str:
     )
     return "\n".join(
         [
-            f"<h2>{text(work + rate_said(cases))}</h2>",
+            f"<h2>{text(work + calls_said(cases))}</h2>",
             table(
                 HEAD,
                 [

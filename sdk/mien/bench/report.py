@@ -18,6 +18,7 @@ from mien_engines.backends import LISTING
 from mien_engines.spec import Precision
 
 LIVE = "live"  # the work that timelines are of
+FILMS = ("film", "face-film")  # works whose calls are frames of films
 Stage = Literal[
     "opening", "first call", "accuracy", "warm-up", "timing", "allocations", "fresh process", "run"
 ]
@@ -322,10 +323,12 @@ class BenchReport(_Record):
             ) from error
 
 
-def rate_said(cases: Sequence[Case]) -> str:
-    """At which rate a work was sent its requests; nothing where it was no server."""
+def calls_said(cases: Sequence[Case]) -> str:
+    """At which rate a work was sent its calls, as a server, or that they are frames."""
     rate = next((case.rate for case in cases if case.rate is not None), None)
-    return "" if rate is None else f", {rate:g} requests a second"
+    if rate is not None:
+        return f", {rate:g} requests a second"
+    return ", frame by frame" if any(case.work in FILMS for case in cases) else ""
 
 
 def _finite_of_version_1(case: Any) -> Any:

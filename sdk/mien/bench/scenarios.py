@@ -17,6 +17,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -42,12 +43,14 @@ class Sample:
 
     rounds: seconds of each call, a list a round; of the server from the arrival on.
     service: seconds of each call alone, in the server. seconds: for which calls were under way.
+    others: calls of these seconds that are not in the rounds.
     error: why it left; the rounds are those before.
     """
 
     rounds: list[list[float]] = field(default_factory=list)
     service: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    others: int = 0
     error: MienError | None = None
 
     @property
@@ -57,7 +60,8 @@ class Sample:
     @property
     def per_second(self) -> float:
         """Calls that were finished in a second."""
-        return len(self.latencies) / self.seconds if self.seconds > 0 else 0.0
+        made = len(self.latencies) + self.others
+        return made / self.seconds if self.seconds > 0 else 0.0
 
 
 def one_after_another(
@@ -86,6 +90,30 @@ def one_after_another(
         return times, sum(times)
 
     return _in_turn(contestants, 1, rounds, block)
+
+
+def film_after_film(
+    contestants: Mapping[str, NewCall], *, films: int, clock: Clock | None = None
+) -> dict[str, Sample]:
+    """Films, a block each: what is counted is the time from one finished frame to the next.
+
+    A call makes a film and returns when each of its frames was done. The first has no time of its
+    own: it waits for the file to be opened and for what is decoded ahead. It is one of the frames a
+    second, as that of all the film takes until it is written.
+    """
+    clock = clock or Machine()
+
+    def block(name: str, own: list[Call], turn: int) -> tuple[list[float], float]:
+        (film,) = own
+        began = clock.now()
+        moments = film()
+        assert isinstance(moments, list)
+        return [after - before for before, after in pairwise(moments)], clock.now() - began
+
+    found = _in_turn(contestants, 1, films, block)
+    for sample in found.values():
+        sample.others = len(sample.rounds)
+    return found
 
 
 def several_callers(

@@ -12,6 +12,8 @@ from mien.bench.svg import COLOURS, number
 
 
 def costs(report: BenchReport, cases: Sequence[Case]) -> str:
+    if all(case.allocations is None and case.counts is None for case in cases):
+        return ""
     rows = []
     for case in cases:
         a, c = case.allocations, case.counts

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from mien.bench.report import FILMS
 from mien.bench.scenarios import SCENARIOS
 from mien.errors import InputError
 
@@ -42,7 +43,7 @@ class Plan:
     scenario: one of SCENARIOS. batch: samples a call. streams: callers, or the server's workers.
     rate: requests a second of the server; None is the baseline's, of each work, or half of what the
         slowest can do.
-    calls: of each contestant; None makes as many as fit into `seconds`.
+    calls: of each contestant, of a film its frames; None makes as many as fit into `seconds`.
     cold: empty the processor's caches before each call. starts: fresh processes each, 0 for none.
     side: of pictures, in px. frames_per_second: of the camera of the verb live.
     roofline: measure this machine's ceilings, too.
@@ -95,6 +96,12 @@ class Plan:
             if name not in EXTRAS:
                 raise InputError(
                     f"there is no extra file {name!r}", hint=f"There are: {', '.join(EXTRAS)}"
+                )
+        for name in set(FILMS) & set(self.verbs):
+            if self.scenario != "single-stream" or self.cold:
+                raise InputError(
+                    f"the verb {name} is measured film after film, with warm caches",
+                    hint="Take single-stream, without --cold",
                 )
         if self.batch > 1 and self.verbs:
             raise InputError("a verb takes no batch", hint="Name a graph: --graph render")

@@ -13,6 +13,7 @@ from mien.bench.scenarios import (
     NewCall,
     Sample,
     as_they_arrive,
+    film_after_film,
     one_after_another,
     several_callers,
 )
@@ -22,6 +23,7 @@ TRIALS = 3  # calls that tell how many fit into the time
 MIN_CALLS, MAX_CALLS = 30, 6000
 BLOCK_S, MAX_BLOCK = 0.01, 50  # a block of calls should last so long
 MIN_ROUNDS, SERVER_ROUNDS = 10, 4
+MIN_FILMS, MAX_FILMS = 5, 1000
 LOAD = 0.5  # of the slowest contestant's capacity, where no rate was named
 CACHE_BYTES = 1 << 26  # swept to empty the caches: twice the last level of most processors
 
@@ -69,6 +71,19 @@ def time_calls(
         return several_callers(calls, streams=plan.streams, rounds=rounds, calls=size)
     before = _sweep() if plan.cold else None
     return one_after_another(calls, rounds=rounds, calls=-(-count // rounds), before=before)
+
+
+def time_films(
+    calls: Mapping[str, NewCall], slowest: float, plan: Plan, frames: int
+) -> dict[str, Sample]:
+    """Make films, as many as a plan's calls, which are frames, or its time ask for.
+
+    slowest: seconds of a film of the slowest. frames: of a film that are counted.
+    """
+    if plan.calls is not None:
+        return film_after_film(calls, films=max(2, -(-plan.calls // frames)))
+    films = int(np.clip(plan.seconds / slowest, MIN_FILMS, MAX_FILMS))
+    return film_after_film(calls, films=films)
 
 
 def _sweep() -> Call:

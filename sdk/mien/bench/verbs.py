@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.bench.failing import left_out
+from mien.bench.films import ROOM, Reel, film_accuracy
 from mien.bench.graphs import Contestant
-from mien.bench.report import LIVE, Accuracy, Failure, Refusal, Stage
+from mien.bench.report import FILMS, LIVE, Accuracy, Failure, Refusal, Stage
 from mien.bundles import BUILT_IN, bundle_path
 from mien.edits.gatys_settings import GatysSettings
 from mien.edits.swap import SwapSettings
@@ -22,6 +24,8 @@ from mien.errors import ArchMismatch, InputError, MienError
 from mien.images import load
 from mien.networks import GENERATORS
 from mien.studio import Studio
+from mien.video import FrameEdit
+from mien.video.pyav import pyav
 from mien_engines import Bundle
 from mien_engines.backends import REFERENCE, get
 from mien_engines.parity import distance, excess
@@ -36,7 +40,8 @@ A_FEW_STEPS = SwapSettings(steps=10)
 
 @dataclass(frozen=True)
 class Verb:
-    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it.
+    """families: of bundles that it uses. prepare: (studio, side in px) -> one call of it; a film's
+        has to be entered.
 
     networks: whether a call runs any; else backends are alike, and the reference stands for all.
     """
@@ -81,6 +86,18 @@ def _express(studio: Studio, side: int) -> Call:
     return lambda: studio.express(code, EXPRESSION).array
 
 
+def _animate(studio: Studio, side: int) -> Call:
+    """From none of an expression to all of it, and back."""
+    code, _ = _codes(studio)
+    return lambda: studio.animate(code, EXPRESSION).frames
+
+
+def _move(studio: Studio, side: int) -> Call:
+    code, other = _codes(studio)
+    direction = other - code
+    return lambda: studio.move(code, direction, 0.5).array
+
+
 def _invert(studio: Studio, side: int) -> Call:
     face = studio.render(studio.sample(3)).array
     return lambda: studio.invert(face)
@@ -114,6 +131,21 @@ def _frame(studio: Studio, side: int) -> Call:
     return lambda: draw(photo)
 
 
+def _film(studio: Studio, side: int) -> Reel:
+    """Every frame in a style, which was encoded before."""
+    return _reel(studio.style_edit(STYLE), side)
+
+
+def _face_film(studio: Studio, side: int) -> Reel:
+    """Every frame as in `frame`."""
+    return _reel(studio.express_edit(EXPRESSION), side)
+
+
+def _reel(edit: FrameEdit, side: int) -> Reel:
+    side += side % 2  # colours are stored for 2 x 2 px
+    return Reel(edit, portrait(side + ROOM))
+
+
 def _gatys(studio: Studio, side: int) -> Call:
     picture = portrait(A_FEW.size or side)
     return lambda: studio.gatys(picture, STYLE, A_FEW)
@@ -138,14 +170,18 @@ def _table(studio: Studio, side: int) -> Call:
 
 VERBS = {
     "align": Verb(("faces",), _align),
+    "animate": Verb(GENERATORS, _animate),
     "edit": Verb(GENERATORS, _edit),
     "express": Verb(GENERATORS, _express),
+    "face-film": Verb(GENERATORS, _face_film),
+    "film": Verb(("adain",), _film),
     "frame": Verb(GENERATORS, _frame),
     "gatys": Verb(("vgg",), _gatys),
     "invert": Verb(GENERATORS, _invert),
     "lookalikes": Verb(("lookalike",), _lookalikes),
     "merge": Verb(("vaegan",), _merge),
     "mix": Verb(GENERATORS, _mix),
+    "move": Verb(GENERATORS, _move),
     "paste": Verb(("faces",), _paste, networks=False),
     "project": Verb(GENERATORS, _project),
     "render": Verb(GENERATORS, _render),
@@ -164,12 +200,14 @@ def families_of(verb: str) -> tuple[str, ...]:
 def check_verb(verb: str, bundle: str | None) -> None:
     """Raise InputError for an unknown verb, ArchMismatch for a bundle that it would not use.
 
-    LIVE is a verb of its own: frames come when they are due.
+    LIVE is a verb of its own: frames come when they are due. A film needs PyAV: MissingDependency.
     """
     if verb not in VERBS and verb != LIVE:
         raise InputError(
             f"there is no verb {verb!r} to measure", hint=f"There are: {', '.join(VERBS)}, {LIVE}"
         )
+    if verb in FILMS:
+        pyav()
     if bundle is None:
         return
     families = families_of(verb)
@@ -189,6 +227,14 @@ def studio_for(verb: str, bundle: str | None, backend: str, threads: int | None)
     if families_of(verb) == ("faces",):
         return Studio(backend=backend, threads=threads, detector=bundle)
     return Studio(bundle, backend=backend, threads=threads)
+
+
+@contextlib.contextmanager
+def prepared(verb: str, studio: Studio, side: int) -> Iterator[Call]:
+    """One call of a verb; what it has made of files is removed at the end."""
+    call = VERBS[verb].prepare(studio, side)
+    with call if isinstance(call, Reel) else contextlib.nullcontext():
+        yield call
 
 
 def portrait(side: int | None = None) -> U8:
@@ -226,22 +272,26 @@ def verb_contestants(
         try:
             began = time.perf_counter()
             studio = own.enter_context(studio_for(verb, bundle, name, threads))
-            call = VERBS[verb].prepare(studio, side)
+            call = own.enter_context(prepared(verb, studio, side))
             opened, stage = time.perf_counter(), "first call"
             found = call()
-            first = time.perf_counter()
+            first, stage = time.perf_counter(), "accuracy"
+            compare = film_accuracy if isinstance(call, Reel) else accuracy
+            if isinstance(call, Reel):
+                found = call.shown()
+            if name == REFERENCE:
+                expected = call.drawn() if isinstance(call, Reel) else found
         except MienError as error:
             own.close()
             yield left_out(verb, name, stage, error)
             continue
-        expected = found if expected is None and name == REFERENCE else expected
         yield Contestant(
             name,
             get(name).precision,
             _always(call),
             1e3 * (opened - began),
             1e3 * (first - opened),
-            None if expected is None else accuracy(found, expected),
+            None if expected is None else compare(found, expected),
             {},
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mien.bench import plugins
 from mien.bench.graphs import Contestant, check_batch, graph_contestants
-from mien.bench.report import LIVE, Failure, Refusal
+from mien.bench.report import FILMS, LIVE, Failure, Refusal
 from mien.bench.settings import Plan
 from mien.bench.verbs import verb_contestants
 from mien.bundles import bundle_path
@@ -26,6 +26,11 @@ class Work:
     bundle: Bundle | None
     graph: str | None
     verb: str | None
+
+    @property
+    def is_film(self) -> bool:
+        """Whether a call makes a film, of which the frames are timed."""
+        return self.verb in FILMS
 
 
 def works_of(plan: Plan) -> Iterator[Work]:

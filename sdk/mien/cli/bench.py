@@ -20,7 +20,7 @@ def command(
     ] = None,
     verb: Annotated[
         list[str] | None,
-        typer.Option("--verb", help="A whole verb: project, stylize, live ... Repeat it."),
+        typer.Option("--verb", help="A whole verb: project, stylize, film, live ... Repeat it."),
     ] = None,
     backend: Annotated[
         list[str] | None,
@@ -69,7 +69,9 @@ def command(
     roofline: Annotated[
         bool, typer.Option(help="Measure what this machine can do at most, too.")
     ] = True,
-    side: Annotated[int, typer.Option(help="Of the pictures of stylize and live, in px.")] = 256,
+    side: Annotated[
+        int, typer.Option(help="Of the pictures of stylize, film and live, in px.")
+    ] = 256,
     fps: Annotated[float, typer.Option(help="Of the camera of live.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Of the server's arrivals.")] = 0,
     allow: Annotated[

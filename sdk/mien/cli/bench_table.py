@@ -11,7 +11,7 @@ from rich.table import Table
 from mien.bench.failing import said_once
 from mien.bench.plots import reached
 from mien.bench.ratios import Comparison
-from mien.bench.report import BenchReport, Case, Start, rate_said
+from mien.bench.report import BenchReport, Case, Start, calls_said
 
 UNSUPPORTED = "[dim]n/a[/]"
 TIMES = ("", "n", "p50", "p90", "p95", "p99", "p99.9", "jitter", "mad", "per s")
@@ -64,7 +64,7 @@ def show(report: BenchReport, console: Console | None = None) -> None:
 
 def _work(console: Console, report: BenchReport, work: str) -> None:
     cases = [case for case in report.cases if case.work == work]
-    latencies, calls = _table(TIMES, work + rate_said(cases)), _table(CALL)
+    latencies, calls = _table(TIMES, work + calls_said(cases)), _table(CALL)
     for case in cases:
         latencies.add_row(*_times(case))
         calls.add_row(*_call(report, case))
