@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.engines.conftest import _make_bundle, cache, new_bundle
 
-from mien.bench import BenchReport, Plan, measure
+from mien.bench import BenchReport, Plan, contest, measure
 
 __all__ = ["cache", "new_bundle"]
 
@@ -21,3 +21,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(tiny: Path) -> BenchReport:
     return measure(Plan(bundle=tiny, graphs=("linear", "descent"), **SHORT))
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the counting of allocations, which takes its time where torch is loaded, too."""
+    monkeypatch.setattr(contest, "allocations", lambda call: None)

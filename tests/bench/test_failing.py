@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.bench.conftest import SHORT
 from tests.bench.virtual import Virtual
 
-from mien.bench import BenchReport, Plan, contest, measure, starts, verbs, works
+from mien.bench import BenchReport, Plan, measure, starts, verbs, works
 from mien.bench.failing import left_out, said_once
 from mien.bench.html import page
 from mien.bench.report import LIVE, Failure, Refusal
@@ -89,12 +89,6 @@ def enter(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Enter:
         return {"bundle": tiny, "graphs": ("linear",), "backends": names}
 
     return entered
-
-
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the counting of allocations, which takes its time."""
-    monkeypatch.setattr(contest, "allocations", lambda call: None)
 
 
 def who(report: BenchReport) -> list[str]:

@@ -164,6 +164,7 @@ def test_another_record_is_no_report(
         report.save(tmp_path / "no" / "folder.json")
 
 
+@pytest.mark.usefixtures("brief")
 def test_the_server_takes_a_rate_or_finds_one(tiny: Path) -> None:
     plan = Plan(
         bundle=tiny,
@@ -198,6 +199,7 @@ def test_the_server_takes_a_rate_or_finds_one(tiny: Path) -> None:
     assert free.cases[0].rate > 100
 
 
+@pytest.mark.usefixtures("brief")
 def test_batches_and_several_callers_are_counted_by_samples(tiny: Path) -> None:
     offline = measure(
         Plan(
@@ -226,6 +228,7 @@ def test_batches_and_several_callers_are_counted_by_samples(tiny: Path) -> None:
     assert all(case.summary.count >= 60 for case in both.cases)
 
 
+@pytest.mark.usefixtures("brief")
 def test_caches_can_be_emptied_before_each_call(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
