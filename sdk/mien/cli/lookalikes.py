@@ -34,7 +34,7 @@ def command(
     count: Annotated[int, typer.Option("-n", help="How many of each face.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the controls.")] = 0,
     between: Annotated[
-        str | None, typer.Option("--between", help="Keep cosines in this band: 0.65:0.85.")
+        str | None, typer.Option("--between", help="Keep cosines in this band: 0.7:0.95.")
     ] = None,
     cosines: Annotated[
         bool | None,
@@ -63,7 +63,7 @@ def command(
 
     Example: mien lookalikes anna.jpg --walk 3 -o walk.gif
 
-    Example: mien lookalikes anna.jpg mark.jpg -n 50 --between 0.65:0.85 -o set/
+    Example: mien lookalikes anna.jpg mark.jpg -n 50 --between 0.7:0.95 -o set/
 
     A set has a folder for each photograph, named as it is, and labels.csv: file, person, seed,
     number, cosine, controls. Typed again, a command that was broken off goes on.
@@ -126,4 +126,4 @@ def _band(text: str) -> tuple[float, float]:
             return float(low), float(high)
     except ValueError:
         pass
-    raise InputError(f"--between {text!r} is not understood", hint="Type two cosines: 0.65:0.85")
+    raise InputError(f"--between {text!r} is not understood", hint="Type two cosines: 0.7:0.95")
