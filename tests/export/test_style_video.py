@@ -8,16 +8,18 @@ import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from tests.realtime.watching import Patient, Watch
 from tests.video.films import Film, Sound, heard, make, scene, seen, times
 
 from mien import Studio
 from mien.cli.main import main
 from mien.errors import InputError, UnsupportedFormat
-from mien.realtime import Discard, Synthetic
+from mien.realtime import Discard, Synthetic, pipeline
 from mien.video import Frame
 from mien_export.export import export
 
@@ -147,19 +149,31 @@ def test_ctrl_c_leaves_a_way_on(
 
 
 def test_a_live_run_is_reported_and_ends_with_ctrl_c(
-    bundle: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ["webcam", "synthetic", "--style", "mosaic", "--bundle", str(bundle), "--side", "32"]
     run += ["--backend", "ort", "--view", "none", "--json"]
     before = set(threading.enumerate())
-    assert main([*run, "--seconds", "0.5", "--smooth", "0.5"]) == 0
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(Discard, "show", lambda _, picture: shown.append(picture))
+    with monkeypatch.context() as patched:
+        clock = SimpleNamespace(perf_counter=lambda: 0.1 * len(shown))  # a picture, a tenth
+        patched.setattr(pipeline, "time", clock)
+        assert main([*run, "--seconds", "0.5", "--smooth", "0.5"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["ended"] == "seconds"
-    assert record["shown"] > 2
+    assert (record["ended"], record["shown"]) == ("seconds", 6)
     assert set(record["frame_ms"]) == {"p50", "p95", "p99"}
-    threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
-    assert main([*run, "--seconds", "60"]) == 0
-    assert json.loads(capsys.readouterr().out)["ended"] == "stop"
+
+    def interrupts(viewer: Discard, picture: np.ndarray) -> None:
+        shown.append(picture)
+        if len(shown) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    shown.clear()
+    monkeypatch.setattr(Discard, "show", interrupts)
+    assert main([*run, "--seconds", "600"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["ended"], record["shown"]) == ("stop", 3)
     started = set(threading.enumerate()) - before
     assert not [thread.name for thread in started if thread.name.startswith("mien ")]
     assert main([*run[:1], "synthetic", "--view", "none"]) == 1
@@ -167,10 +181,9 @@ def test_a_live_run_is_reported_and_ends_with_ctrl_c(
 
 
 def test_a_studio_shows_live_pictures(studio: Studio, style: np.ndarray) -> None:
-    source = Synthetic(side=32, frames_per_second=50, seconds=0.4)
-    report = studio.stylize_live(source, Discard(), style=style, still=0)
-    assert report.ended == "source"
-    assert report.drawn > 2
+    source, watch = Synthetic(side=32, frames_per_second=None, seconds=0.4), Watch()
+    report = studio.stylize_live(Patient(source, watch), watch, style=style, still=0)
+    assert (report.ended, report.drawn, len(watch.pictures)) == ("source", 12, 12)
 
 
 @pytest.mark.slow
