@@ -460,7 +460,9 @@ def test_a_closed_window_ends_the_run(
     def red(picture: U8) -> U8:
         return np.full_like(picture, (255, 0, 0))
 
-    report = run(Synthetic(side=32), red, open_viewer("window", (32, 32)), still=0, seconds=CEILING_S)
+    report = run(
+        Synthetic(side=32), red, open_viewer("window", (32, 32)), still=0, seconds=CEILING_S
+    )
     assert report.ended == "viewer"
     assert shown[0][0, 0].tolist() == [0, 0, 255]  # OpenCV's order
 

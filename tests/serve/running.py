@@ -24,7 +24,7 @@ from mien.serve.process import _listen, config
 from mien.serve.service import Service
 from mien.studio import Studio
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 API = "/api/v1"
 
 

@@ -18,7 +18,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Refused(Exception):
@@ -112,9 +112,9 @@ class LiveClient:
         return self._events.popleft()
 
 
-def answer_to(port: int, data: bytes, *, timeout: float = PATIENCE_S) -> bytes:
+def answer_to(port: int, data: bytes) -> bytes:
     """Send bytes and return all that comes until the service closes, or nothing comes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as one:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as one:
         one.sendall(data)
         return rest_of(one)
 

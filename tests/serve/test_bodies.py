@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import io
+import select
 import socket
 import struct
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.serve.running import API, Running, running
+from tests.serve.running import API, PATIENCE_S, Running, running
 from tests.serve.sockets import answer_to, rest_of
 
 from mien.serve.limits import Limits
 from mien.studio import Studio
 
-SMALL = Limits(body_bytes=1 << 20, json_bytes=4096, read_s=0.6, pixels=2_000_000)
+SMALL = Limits(body_bytes=1 << 20, json_bytes=4096, read_s=PATIENCE_S, pixels=2_000_000)
+HASTY = replace(SMALL, read_s=1.5)
 KIND = {"Content-Type": "image/jpeg"}
+HEALTH = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def small(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service of little patience, for small bodies."""
+    """A service for small bodies."""
     with running(studio, tmp_path_factory.mktemp("jobs"), limits=SMALL) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def hasty(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of little patience; whoever pauses between two requests finds it gone."""
+    with running(studio, tmp_path_factory.mktemp("jobs"), limits=HASTY) as one:
         yield one
 
 
@@ -45,8 +57,35 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
+def connected(service: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
+
+
+def begun(service: Running) -> socket.socket:
+    """A connection with the beginning of a request."""
+    one = connected(service)
+    trickle(one, b"GET / HT")
+    return one
+
+
+def trickle(one: socket.socket, data: bytes) -> None:
+    """Send a little; the service may have closed the connection meanwhile."""
+    with contextlib.suppress(OSError):
+        one.sendall(data)
+
+
+def closed(one: socket.socket) -> bool:
+    """Whether the service has closed a connection, on which it said nothing."""
+    try:
+        return one.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(small: Running) -> None:
-    answer = answer_to(small.port, head("Content-Length: 1000000000"), timeout=5)
+    answer = answer_to(small.port, head("Content-Length: 1000000000"))
     assert status_of(answer) == 413
     assert b"BodyTooLarge" in answer
     assert b"connection: close" in answer.lower()
@@ -56,7 +95,7 @@ def test_a_body_without_a_length_that_never_ends_is_cut_off_in_flat_memory(small
     before = resident_mb()
     part = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     sent = 0
-    with socket.create_connection(("127.0.0.1", small.port), timeout=5) as one:
+    with connected(small) as one:
         one.sendall(head("Transfer-Encoding: chunked"))
         with contextlib.suppress(OSError):  # reset or broken, as the machine has it
             while sent < 256 << 20:
@@ -74,45 +113,38 @@ def test_of_json_less_is_read_than_of_pictures(small: Running) -> None:
     assert refused.json()["hint"]
 
 
-def test_senders_of_a_byte_now_and_then_are_closed_and_others_are_served(small: Running) -> None:
-    slow = [socket.create_connection(("127.0.0.1", small.port), timeout=10) for _ in range(50)]
-    began = time.monotonic()
-    for one in slow:
-        one.sendall(b"GET / HT")
-    while time.monotonic() - began < 3 * SMALL.read_s:
-        for one in slow:
-            try:
-                one.sendall(b"T")
-            except OSError:
-                continue
-        assert small.client.get("/health").status_code == 200
+def test_senders_of_a_byte_now_and_then_are_closed_and_others_are_served(hasty: Running) -> None:
+    slow = [begun(hasty) for _ in range(50)]
+    left, until = set(slow), time.monotonic() + PATIENCE_S
+    while left and time.monotonic() < until:
+        left = {one for one in left if not closed(one)}
+        for one in left:
+            trickle(one, b"T")
+        assert status_of(answer_to(hasty.port, HEALTH)) == 200
         time.sleep(0.1)
-    assert all(rest_of(one) == b"" for one in slow)
+    assert not left
     for one in slow:
         one.close()
 
 
-def test_a_connection_that_is_kept_open_without_a_request_is_closed(small: Running) -> None:
-    request = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as one:
-        one.sendall(request)
-        began = time.monotonic()
+def test_a_connection_that_is_kept_open_without_a_request_is_closed(hasty: Running) -> None:
+    with connected(hasty) as one:
+        one.sendall(HEALTH.replace(b"close", b"keep-alive"))
         while b"}" not in one.recv(65536):
             pass
-        with contextlib.suppress(OSError):
-            for letter in b"GET /health" * 10:
-                one.sendall(bytes([letter]))
-                time.sleep(0.1)
-        assert time.monotonic() - began < 10
-        assert rest_of(one) == b""
+        letters, until = cycle(b"GET /health"), time.monotonic() + PATIENCE_S
+        while not closed(one) and time.monotonic() < until:
+            trickle(one, bytes([next(letters)]))
+            time.sleep(0.1)
+        assert closed(one)
 
 
-def test_a_body_that_trickles_in_is_answered_with_408(small: Running) -> None:
-    with socket.create_connection(("127.0.0.1", small.port), timeout=10) as one:
+def test_a_body_that_trickles_in_is_answered_with_408(hasty: Running) -> None:
+    with connected(hasty) as one:
         one.sendall(head("Content-Length: 100000"))
-        for _ in range(5):
-            one.sendall(b"x")
-            time.sleep(0.05)
+        until = time.monotonic() + PATIENCE_S
+        while not select.select([one], [], [], 0.05)[0] and time.monotonic() < until:
+            trickle(one, b"x")
         answer = rest_of(one)
     assert status_of(answer) == 408
     assert b"TooSlow" in answer
@@ -120,7 +152,7 @@ def test_a_body_that_trickles_in_is_answered_with_408(small: Running) -> None:
 
 def test_a_sender_that_vanishes_in_the_middle_leaves_nothing_behind(small: Running) -> None:
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", small.port), timeout=10) as one:
+        with connected(small) as one:
             one.sendall(head("Content-Length: 100000") + bytes(5000))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert small.client.get("/health").status_code == 200

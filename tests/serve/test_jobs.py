@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mien.serve.limits import Limits
 from mien.serve.service import Service
 from mien.studio import Studio
 
-LIMITS = Limits(queue=2, abandoned_s=0.2, job_s=60.0)
+LIMITS = Limits(queue=2, abandoned_s=600.0, job_s=600.0)
 STEPS = 6
 
 
@@ -138,22 +139,36 @@ def test_a_job_that_waits_is_cancelled_before_it_begins(one: Running, held: Held
     assert not held.began.acquire(timeout=0.1)
 
 
+def soon_abandoned(one: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let jobs be left alone for a moment only, from now on: those that were sent have begun."""
+    monkeypatch.setattr(one.service.jobs, "_limits", replace(LIMITS, abandoned_s=0.2))
+
+
 def test_a_job_that_is_not_to_be_kept_ends_when_its_watcher_has_left(
-    one: Running, held: Held
+    one: Running, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit(one, one.nobody(), keep=False).json()["id"]
     begun(held)
+    soon_abandoned(one, monkeypatch)
     events(one, job, most=1)
     assert one.ended(job)["state"] == "cancelled"
 
 
-def test_a_job_that_is_to_be_kept_goes_on_alone(one: Running, held: Held) -> None:
-    job = submit(one, one.nobody()).json()["id"]
+def test_a_job_that_is_to_be_kept_goes_on_alone(
+    one: Running, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not, and was left later, has ended: so there was time enough for it, too."""
+    kept, other = (
+        submit(one, one.nobody(seed), keep=keep).json()["id"]
+        for seed, keep in enumerate((True, False))
+    )
     begun(held)
-    events(one, job, most=1)
-    time.sleep(3 * LIMITS.abandoned_s)
+    soon_abandoned(one, monkeypatch)
+    for job in (kept, other):
+        events(one, job, most=1)
+    assert one.ended(other)["state"] == "cancelled"
     let(held, STEPS)
-    assert one.ended(job)["state"] == "done"
+    assert one.ended(kept)["state"] == "done"
 
 
 def test_a_removed_job_leaves_nothing_on_disk(one: Running, held: Held) -> None:

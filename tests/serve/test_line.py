@@ -76,12 +76,11 @@ def test_a_full_line_refuses_at_once_and_has_room_again() -> None:
 def test_work_that_does_not_begin_in_time_is_given_up() -> None:
     async def play(line: Line, _: Metrics) -> None:
         gate, ran = threading.Event(), threading.Event()
-        first = asyncio.ensure_future(line.run(gate.wait, Sender().request))
-        await asyncio.sleep(0.01)
+        first = line._pool.submit(gate.wait)  # past the line, whose limit is for the second alone
         with pytest.raises(Deadline, match="more than 0 s"):
             await line.run(ran.set, Sender().request)
         gate.set()
-        await first
+        assert await asyncio.wrap_future(first)
         assert not ran.is_set()
 
     played(Limits(quick_threads=1, wait_s=0.05), play)

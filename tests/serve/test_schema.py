@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from tests.serve.running import API, Running
+from tests.serve.running import API, PATIENCE_S, Running
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -45,7 +45,7 @@ def test_whatever_is_sent_is_answered_as_the_schema_says(service: Running, mode:
         def answered(case: Any) -> None:
             nonlocal asked
             asked += 1
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS, timeout=PATIENCE_S)
 
         answered()
     assert asked > 30
