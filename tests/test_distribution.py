@@ -24,7 +24,7 @@ BUILD = "import sys, scikit_build_core.build as b; b.build_{kind}(sys.argv[1])"
 def built(kind: str, project: Path, folder: Path) -> Path:
     pytest.importorskip("scikit_build_core")
     command = [sys.executable, "-c", BUILD.format(kind=kind), str(folder)]
-    subprocess.run(command, cwd=project, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, cwd=project, check=True, capture_output=True, timeout=1200)
     return next(folder.glob("*.whl" if kind == "wheel" else "*.tar.gz"))
 
 
@@ -46,7 +46,7 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_index_would_take_both_archives(sources: Path, wheel: Path) -> None:
     pytest.importorskip("twine")
     command = [sys.executable, "-m", "twine", "check", "--strict", sources, wheel]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("PASSED") == 2
 

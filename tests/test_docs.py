@@ -87,7 +87,7 @@ def test_an_example_runs_and_writes_what_it_says(example: Path, tmp_path: Path) 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     assert list(work.iterdir()), "it wrote nothing"

@@ -47,7 +47,7 @@ def dry_run(out: Path, *arguments: str, broken: str = "") -> dict[str, Any]:
     """broken: what it says of sections that did not run to their end; then its status is 1."""
     done = subprocess.run(
         [sys.executable, SCRIPT, "--dry", "--out", out, "--work", out.parent / "work", *arguments],
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr.strip()) == (1 if broken else 0, broken)
     assert "it proves nothing" in (out / "results.md").read_text()

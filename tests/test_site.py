@@ -75,7 +75,7 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         check=True,
-        timeout=300,
+        timeout=1200,
     )
     built = list(tmp_path.rglob("*.html"))
     assert len(built) > 40

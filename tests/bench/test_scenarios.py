@@ -127,7 +127,7 @@ def test_contestants_of_a_round_are_sent_the_same_arrivals() -> None:
 
 def test_several_callers_call_at_once_and_make_as_many_calls_as_asked() -> None:
     together, most, lock = 0, 0, threading.Lock()
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=120)
     made = count()
 
     def new():  # type: ignore[no-untyped-def]

@@ -88,7 +88,7 @@ class Hasty(Synthetic):
 
 
 def overtaken(source: Hasty, by: int, note: Callable[[U8], object]) -> Callable[[U8], U8]:
-    """An edit that takes as long as a source needs for so many frames; note: called as it begins."""
+    """An edit that takes as long as so many frames of a source; note: called as it begins."""
 
     def draw(picture: U8) -> U8:
         until = source.begun + by

@@ -36,9 +36,13 @@ def slow(picture):
     time.sleep(0.004)
     return inverted(picture)
 
+def tell(done):
+    print(done.frames, flush=True)
+    while done.frames == done.of - 1:  # who kills it may come late
+        time.sleep(1)
+
 slow.__name__ = "inverted"
-convert(sys.argv[1], sys.argv[2], slow, smoothing=0.6, also=["side-by-side"],
-        callback=lambda done: print(done.frames, flush=True))
+convert(sys.argv[1], sys.argv[2], slow, smoothing=0.6, also=["side-by-side"], callback=tell)
 """
 
 
