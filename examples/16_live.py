@@ -15,16 +15,20 @@ from mien.realtime import Discard, Synthetic
 
 
 class Keep(Discard):
-    """A viewer is anything that has show, gone, where and close."""
+    """A viewer is anything that has show, gone, where and close. This one leaves after a while."""
+
+    seen = 0
 
     def show(self, picture: np.ndarray) -> None:  # uint8 RGB [H, W, 3]
         self.latest = picture
+        self.seen += 1
+        self.gone = self.seen == 30
 
 
 viewer = Keep()
 source = Synthetic(side=256, frames_per_second=30)
 with mien.Studio() as studio:
-    report = studio.stylize_live(source, viewer, style="waves", smoothing=0.5, seconds=2)
+    report = studio.stylize_live(source, viewer, style="waves", smoothing=0.5)
 print(report.line())
 print(f"{report.captured} captured, {report.drawn} drawn, {report.dropped} dropped")
 mien.Picture(viewer.latest, ("stylize",)).save("latest.png")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from tests.bench.conftest import SHORT
 from tests.realtime.watching import Hasty
 
 from mien.bench import BenchReport, Plan, contest, measure, plugins, save_html, works
-from mien.bench.allocations import allocations
+from mien.bench.allocations import Allocations
 from mien.bench.html import page
 from mien.bench.report import Case, Counts, Refusal, Roof
 from mien.bench.stats import summary
@@ -84,18 +86,30 @@ def test_the_accuracy_stands_beside_the_speed(report: BenchReport) -> None:
             assert case.accuracy.value > 1e-5  # eight bits are seen
 
 
-def test_what_a_call_allocates_keeps_and_leaves_is_told_apart() -> None:
-    def passing() -> int:
-        return len(bytes(500_000))
+ALLOCATING = """
+import numpy as np
+from mien.bench.allocations import allocations
 
-    leaked: list[bytearray] = []
-    array = allocations(lambda: np.ones(125_000))
+leaked = []
+for call in (
+    lambda: np.ones(125_000),
+    lambda: len(bytes(500_000)),
+    lambda: leaked.append(bytearray(1000)),
+):
+    print(allocations(call).model_dump_json())
+"""
+
+
+def test_what_a_call_allocates_keeps_and_leaves_is_told_apart() -> None:
+    """In a process of its own: what other threads allocate is counted, too."""
+    ran = subprocess.run(
+        [sys.executable, "-c", ALLOCATING], capture_output=True, text=True, check=True
+    )
+    array, short, grows = map(Allocations.model_validate_json, ran.stdout.splitlines())
     assert array.kept_kb == pytest.approx(1000, rel=0.01)
-    assert array.left_blocks < 0.5  # other threads of the process may leave one now and then
-    short = allocations(passing)
+    assert array.left_blocks == 0
     assert short.peak_kb == pytest.approx(500, rel=0.01)
     assert short.kept_kb < 5
-    grows = allocations(lambda: leaked.append(bytearray(1000)))
     assert grows.left_blocks >= 1  # each call leaves a bytearray and its bytes
 
 
@@ -173,13 +187,13 @@ def test_the_server_takes_a_rate_or_finds_one(tiny: Path) -> None:
         backends=("ort",),
         scenario="server",
         streams=1,
-        rate=2000,
-        calls=200,
+        rate=200,  # a call of a few microseconds every 5 ms: pauses of the machine do no harm
+        calls=60,
         threads=1,
     )
     found = measure(plan)
     (case,) = found.cases
-    assert found.settings.rate == 2000
+    assert found.settings.rate == 200
     assert case.service_ms is not None
     assert case.summary.median >= case.service_ms
     assert case.busy is not None
