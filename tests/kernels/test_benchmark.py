@@ -107,6 +107,7 @@ def test_a_kernel_that_is_off_is_refused_whatever_python_leaves_out(
     work = SimpleNamespace(mien=lambda: None, error=lambda: error)
     monkeypatch.setattr(measured, "Work", lambda *_: work)
     gpu: Any = object.__new__(measured.Bench)
+    gpu.gpu = None  # `Work` is another here
     gpu.torch = SimpleNamespace(cuda=SimpleNamespace(synchronize=lambda: None))
     case = bench.Case(kernel, (8, 8, 3), dtype)
     if good:
