@@ -45,10 +45,10 @@ def gpu() -> Iterator[Import]:
 
 def dry_run(out: Path, *arguments: str, broken: str = "") -> dict[str, Any]:
     """broken: what it says of sections that did not run to their end; then its status is 1."""
+    given = ["--dry", "--out", out, "--work", out.parent / "work", "--limit", "1800", *arguments]
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--dry", "--out", out, "--work", out.parent / "work", *arguments],
-        capture_output=True, text=True, timeout=1800, check=False,
-    )  # fmt: skip
+        [sys.executable, SCRIPT, *given], capture_output=True, text=True, timeout=3600, check=False
+    )
     assert (done.returncode, done.stderr.strip()) == (1 if broken else 0, broken)
     assert "it proves nothing" in (out / "results.md").read_text()
     found: dict[str, Any] = json.loads((out / "results.json").read_text())

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.serve.running import API, PATIENCE_S, Held, Running, running
+from tests.serve.running import API, PATIENCE_S, Held, Paced, Running, running
 
 from mien.edits.settings import ProjectionSettings
 from mien.errors import InputError
@@ -268,12 +268,15 @@ def test_a_projection_that_a_restart_broke_off_ends_with_the_bits_of_an_unbroken
     studio: Studio, tmp_path: Path, portrait: Path
 ) -> None:
     settings = ProjectionSettings(steps=16)
-    with running(studio, tmp_path) as one:
+    with Paced() as paced, paced.held(), running(paced, tmp_path) as one:
         face = one.photo(portrait)
         crop = one.service.store.faces[face].crop
         job = submit(one, face, steps=16).json()["id"]
         while one.client.get(f"{API}/jobs/{job}").json()["step"] < 4:
             time.sleep(0.01)
+    record = json.loads((tmp_path / job / "job.json").read_text())
+    assert record["state"] == "waiting"
+    assert 4 <= record["step"] < 16
     with running(studio, tmp_path) as one:
         assert one.ended(job)["state"] == "done"
         found = one.service.store.faces[face].code
