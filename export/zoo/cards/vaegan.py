@@ -96,8 +96,8 @@ def _remarks(record: Record, trained_on: int) -> dict[str, str]:
     return {
         "Data": f"{trained_on:,} synthetic faces; {HELD_OUT} more are held out by `zoo/split.py`.",
         "Recipe": f"""\
-`zoo/vaegan.py`, {record.step:,} steps of batch 24 in {record.minutes:.0f} minutes; {machine()}. The first
-1,773 went without the loss of structure, and on sharp pictures alone.""",
+`zoo/vaegan.py`, {record.step:,} steps of batch 24 in {record.minutes:.0f} minutes; {machine()}.
+The first 1,773 went without the loss of structure, and on sharp pictures alone.""",
         "Cosines": "of embeddings by a published MobileFaceNet that mien does not ship.",
         "Limits": """\
 frontal faces at 128 px, softer than photographs. A merge keeps much of the content and takes less
