@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,9 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What other runs, other checkouts and the user keep is neither read nor changed."""
+    """What other runs, other checkouts and the user keep is neither read nor changed.
+
+    The workers of a run share a cache, as processes of a user do, and compile everything once.
+    """
+    run = tmp_path_factory.getbasetemp()
+    cache = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MIEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MIEN_CACHE_DIR", str(cache))
         yield
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.bench.conftest import SHORT
 from tests.bench.virtual import Virtual
 
-from mien.bench import BenchReport, Plan, measure, starts, verbs, works
+from mien.bench import BenchReport, Plan, contest, measure, starts, verbs, works
 from mien.bench.failing import left_out, said_once
 from mien.bench.html import page
 from mien.bench.report import LIVE, Failure, Refusal
@@ -172,6 +172,17 @@ def test_where_the_first_fails_the_next_takes_its_place(enter: Enter) -> None:
     rounds = [np.median(found.cases[0].rounds_ms[i::2]) for i in (0, 1)]
     floor = max(rounds) / min(rounds) - 1
     assert found.floors["tiny/linear"] == pytest.approx(floor, abs=1e-3)
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(("floor", "told"), [(0.2, False), (1.3, True)])
+def test_figures_of_a_busy_machine_are_told_to_say_little(
+    enter: Enter, monkeypatch: pytest.MonkeyPatch, floor: float, told: bool
+) -> None:
+    monkeypatch.setattr(contest, "noise_floor", lambda *_: floor)
+    found = measure(Plan(**enter(Faulty("ov", 10**9)), **SHORT))
+    said = [note for note in found.notes if "differs from itself by 130%" in note]
+    assert bool(said) == told
 
 
 @pytest.mark.usefixtures("brief")

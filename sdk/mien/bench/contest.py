@@ -23,6 +23,7 @@ from mien.bench.works import Work
 from mien.errors import BackendUnavailable, Cancelled, MienError
 from mien_engines.counting import count
 
+NOISY = 0.25  # a noise floor beyond which a run is told to be of little use
 AGAIN = " again"  # the first contestant's second name, by which the noise is measured
 
 Progress = Callable[[str], object]
@@ -100,7 +101,13 @@ def contest(
             found.cases.append(_case(work, one, samples[one.who], plan, rate))
             done.append(one)
     if done:
-        found.floors[work.name] = round(_floor(done[0].who, first, samples, again), 4)
+        floor = round(_floor(done[0].who, first, samples, again), 4)
+        found.floors[work.name] = floor
+        if floor > NOISY:
+            found.notes.append(
+                f"{work.name}: {done[0].who} differs from itself by {floor:.0%}: something else "
+                "kept the machine busy, and these figures say little. Measure again"
+            )
         found.comparisons += _comparisons(work, done, samples, plan, found)
     return done
 

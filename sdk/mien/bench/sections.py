@@ -141,8 +141,8 @@ def ceilings(report: BenchReport) -> str:
     figure = (
         f"<figure>{drawn}<figcaption>{key}<br>Dashed: the product in bf16.</figcaption></figure>"
         if drawn
-        else '<p class="faint">No operations on the processor were counted: that needs a graph and '
-        "mien[export].</p>"
+        else '<p class="faint">No operations on the processor were counted: that is done for '
+        "graphs alone.</p>"
     )
     return f"<h2>Roofline</h2><p>{measured}</p>{figure}"
 

@@ -61,7 +61,7 @@ def command(
 
     Example: mien lookalikes anna.jpg -n 24 --seed 7 -o sheet.png
 
-    Example: mien lookalikes anna.jpg --walk 3 -o walk.gif
+    Example: mien lookalikes anna.jpg --walk 1 -o walk.gif
 
     Example: mien lookalikes anna.jpg mark.jpg -n 50 --between 0.7:0.95 -o set/
 
