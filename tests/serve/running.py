@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from mien.serve.service import Service
 from mien.studio import Studio
 
 PATIENCE_S = 120.0
+ENDING_S = 30.0
 API = "/api/v1"
 
 
@@ -147,5 +150,7 @@ def running(
             yield Running(port, folder, served.state.service, client)
     finally:
         server.should_exit = True
-        thread.join(PATIENCE_S)
+        thread.join(ENDING_S)
+        if thread.is_alive():  # where it hangs is the only trace of it
+            faulthandler.dump_traceback(sys.__stderr__)
         listening.close()
