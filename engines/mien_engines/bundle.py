@@ -213,5 +213,6 @@ def _extract(path: Path, folder: Path) -> None:
                 name = info.filename.rpartition("/")[2]
                 with archive.open(info) as source, (folder / name).open("xb") as copy:
                     shutil.copyfileobj(source, copy)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    # RuntimeError: it is encrypted, or compressed in a way that zipfile does not read.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise CorruptFile(f"{path} is a damaged zip: {error}", hint="Copy it again") from error

@@ -49,18 +49,18 @@ def structure_distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
 
     What AdaIN sets does not count: tones and contrast are free, eyes and mouths are not.
     """
-    terms = [
-        ((F.instance_norm(a.float()) - F.instance_norm(b.float())).abs() * _features(a.shape[-1]))
-        for a, b in zip(found[:4], wanted[:4], strict=True)
-    ]
-    return torch.stack([term.mean() for term in terms]).mean()
+    terms = []
+    for a, b in zip(found[:4], wanted[:4], strict=True):
+        apart = (F.instance_norm(a.float()) - F.instance_norm(b.float())).abs()
+        terms.append((apart * _face_weight(a.shape[-1])).mean())
+    return torch.stack(terms).mean()
 
 
 EYES_TO_MOUTH = (0.58, 0.2)  # centre's height and deviation of both axes, of an aligned face's side
 MORE = 4.0  # how much more the centre weighs than the border
 
 
-def _features(side: int) -> Tensor:  # [side, side], of mean 1
+def _face_weight(side: int) -> Tensor:  # [side, side], of mean 1
     at = (torch.arange(side) + 0.5) / side
     height, spread = EYES_TO_MOUTH
     bump = torch.exp(-(((at - 0.5) / spread) ** 2 + ((at[:, None] - height) / spread) ** 2) / 2)
